@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
+/* Page messages, runs of pages to bytes: in few bytes, in the caller's buffer, without looking back at what it wrote. */
+#ifndef VIRTIO_BALLOON_BMAP_ENCODE_H
+#define VIRTIO_BALLOON_BMAP_ENCODE_H
+
+#include <virtio_balloon_bmap/msg.h>
+#include <virtio_balloon_bmap/range.h>
+
+VBB_BEGIN_DECLS
+
+/* struct vbb_enc_cfg.formats: what may be used. BITMAP | RECORDS: the encoder takes what is shorter for each message. */
+#define VBB_FMT_BITMAP	(1u << VIRTIO_BALLOON_FORMAT_BITMAP)
+#define VBB_FMT_RECORDS	(1u << VIRTIO_BALLOON_FORMAT_RECORDS)
+#define VBB_FMT_VALUES	(1u << VIRTIO_BALLOON_FORMAT_VALUES)
+#define VBB_FMT_PFNS	(1u << 15) /* the old format, alone: no header, page_shift 12 */
+#define VBB_FMT_AUTO	(VBB_FMT_BITMAP | VBB_FMT_RECORDS)
+
+/**
+ * struct vbb_enc_cfg - what all messages of an encoder have in common
+ */
+struct vbb_enc_cfg {
+	vbb_u16 cmd;		/* header field */
+	vbb_u16 page_shift;	/* header field; the unit of every run put in, 12 to 30 */
+	vbb_u64 req_id;		/* header field */
+	vbb_u32 formats;	/* VBB_FMT_*: AUTO, or one of them */
+};
+
+/* Runs that the encoder holds back to see what comes; this is what its size is made of. */
+#define VBB_ENC_NR_PENDING 1024
+
+/**
+ * VBB_ENC_BOUND() - bytes of a message that is sure to take so many runs, in format RECORDS or AUTO
+ * @nr_ranges: runs, whatever they are and in whatever order; at most 2^15 (above, the payload's own limit may bind)
+ */
+#define VBB_ENC_BOUND(nr_ranges) (sizeof(struct virtio_balloon_bmap_hdr) + 16 * (vbb_u64)(nr_ranges))
+
+/* The smallest buffer that an encoder accepts: a header and one extent. For the old format: 4 bytes. */
+#define VBB_ENC_LEN_MIN VBB_ENC_BOUND(1)
+
+/**
+ * struct vbb_msg - a message that was closed
+ */
+struct vbb_msg {
+	vbb_u64 len;		/* bytes in the buffer, header included; 0: nothing to send */
+	vbb_u64 nr_pages;	/* pages named in it, where no page was put twice */
+	vbb_u64 nr_blocks;	/* records: single blocks */
+	vbb_u64 nr_bitmaps;	/* records: bitmaps */
+	vbb_u64 nr_extents;	/* records: extents */
+	vbb_u32 format;		/* the one VBB_FMT_* that it has */
+};
+
+/**
+ * struct vbb_bitmap - a bitmap of the caller's, and how far it has been put
+ */
+struct vbb_bitmap {
+	const vbb_u8 *bits;	/* bit b of byte k is page pfn + 8k + b; the caller's, not shared with a peer */
+	vbb_u64 nr_bits;	/* how many bits count */
+	vbb_u64 pfn;		/* of bit 0 */
+	vbb_u64 pos;		/* bits before it have been taken; the caller begins with 0 */
+};
+
+/**
+ * struct vbb_enc - an encoder
+ *
+ * The caller's, and all private. It is large (VBB_ENC_NR_PENDING): not for a kernel's stack.
+ */
+struct vbb_enc {
+	struct vbb_enc_cfg cfg;
+};
+
+/**
+ * vbb_enc_init() - make an encoder, and open its first message
+ * @e: the encoder; the caller's, any content
+ * @cfg: what all messages have in common; copied
+ * @seg: the buffer: segments of any size; borrowed until vbb_enc_finish(); only written, never read
+ * @nr_segs: how many
+ *
+ * Return: 0; VBB_E_TOOSMALL where the buffer has no room for VBB_ENC_LEN_MIN bytes (old format: 4); VBB_E_INVAL where
+ * @cfg has a field out of range.
+ */
+VBB_PUBLIC int vbb_enc_init(struct vbb_enc *e, const struct vbb_enc_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs);
+
+/**
+ * vbb_enc_next() - open another message, after vbb_enc_finish()
+ * @e: the encoder
+ * @seg: the buffer, as in vbb_enc_init(); the old one or another
+ * @nr_segs: how many
+ *
+ * Return: 0; VBB_E_TOOSMALL; VBB_E_STATE where a message is open.
+ */
+VBB_PUBLIC int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs);
+
+/**
+ * vbb_enc_put() - put a run of pages into the message
+ * @e: the encoder, with a message open
+ * @r: the run, valid in the message's page_shift, in any order; what is taken is cut off its front
+ *
+ * What is taken is in this message: vbb_enc_finish() never fails for want of room. Messages come out shortest where runs
+ * come in ascending order; then a RECORDS message has at most 1.10 times the fewest words possible, plus one.
+ * The work of a call is bounded by VBB_ENC_NR_PENDING, not by what was put before.
+ *
+ * Return: 0: all taken, and @r is empty; VBB_E_NOSPC: @r holds what is left: finish, send, vbb_enc_next(), and put @r
+ * again; VBB_E_INVAL: @r is not valid (old format: past pfn 2^32), nothing taken; VBB_E_STATE: no message is open, or
+ * the format has no pages.
+ */
+VBB_PUBLIC int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r);
+
+/**
+ * vbb_enc_put_bitmap() - put every set bit of a bitmap into the message
+ * @e: the encoder, with a message open
+ * @b: the bitmap; pos moves behind what was taken
+ *
+ * Return: as vbb_enc_put(); after VBB_E_NOSPC the rest is put by calling again with @b as it is.
+ */
+VBB_PUBLIC int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b);
+
+/**
+ * vbb_enc_put_value() - put a number into a message of format VALUES
+ * @e: the encoder, with a message open
+ * @value: the number
+ *
+ * Return: 0; VBB_E_NOSPC; VBB_E_STATE where no message is open or the format is another.
+ */
+VBB_PUBLIC int vbb_enc_put_value(struct vbb_enc *e, vbb_u64 value);
+
+/**
+ * vbb_enc_finish() - close the message
+ * @e: the encoder, with a message open
+ * @flag: header field: 0 on inflate and deflate queues, else VIRTIO_BALLOON_FLAG_*
+ * @msg: receives what the message holds
+ *
+ * Writes what was held back, pads to 8 bytes, and writes the header. With nothing put, and a @flag that does not end a
+ * request, there is no message: msg->len is 0.
+ *
+ * Return: 0; VBB_E_STATE where no message is open; VBB_E_INVAL where @flag is unknown, or does not go with a payload
+ * that was put; the message then stays open.
+ */
+VBB_PUBLIC int vbb_enc_finish(struct vbb_enc *e, vbb_u16 flag, struct vbb_msg *msg);
+
+/**
+ * vbb_enc_bound() - bytes of a message that is sure to take so many runs
+ * @nr_ranges: runs, whatever they are and in whatever order
+ *
+ * Return: VBB_ENC_BOUND(), but never more than the largest message.
+ */
+VBB_PUBLIC vbb_u64 vbb_enc_bound(vbb_u64 nr_ranges);
+
+VBB_END_DECLS
+
+#endif

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
+/*
+ * The leaves: loads and stores of memory that a peer may share, and bit tricks, one line each. They are the trusted
+ * base of every proof above them, so nothing else belongs here. A load reads its bytes exactly once, and promises
+ * nothing of the value: the peer may rewrite it between any two calls.
+ */
+#ifndef VIRTIO_BALLOON_BMAP_LEAF_H
+#define VIRTIO_BALLOON_BMAP_LEAF_H
+
+#include <virtio_balloon_bmap/types.h>
+
+VBB_BEGIN_DECLS
+
+/* volatile: one access each, whatever the optimiser thinks; packed: no alignment is promised */
+struct vbb_una16 { vbb_le16 v; } __attribute__((packed, may_alias));
+struct vbb_una32 { vbb_le32 v; } __attribute__((packed, may_alias));
+struct vbb_una64 { vbb_le64 v; } __attribute__((packed, may_alias));
+
+#ifdef VBB_COUNT_LOADS
+/* A test that counts loads defines this. */
+void vbb_count_load(const void *p, unsigned int len);
+#else
+#define vbb_count_load(p, len) ((void)0)
+#endif
+
+static inline vbb_u8 vbb_load8(const vbb_u8 *p)
+{
+	vbb_count_load(p, 1);
+	return *(const volatile vbb_u8 *)p;
+}
+
+static inline vbb_u16 vbb_load16(const vbb_u8 *p)
+{
+	vbb_count_load(p, 2);
+	return vbb_le16_to_cpu(((const volatile struct vbb_una16 *)p)->v);
+}
+
+static inline vbb_u32 vbb_load32(const vbb_u8 *p)
+{
+	vbb_count_load(p, 4);
+	return vbb_le32_to_cpu(((const volatile struct vbb_una32 *)p)->v);
+}
+
+static inline vbb_u64 vbb_load64(const vbb_u8 *p)
+{
+	vbb_count_load(p, 8);
+	return vbb_le64_to_cpu(((const volatile struct vbb_una64 *)p)->v);
+}
+
+static inline void vbb_store8(vbb_u8 *p, vbb_u8 v)
+{
+	*(volatile vbb_u8 *)p = v;
+}
+
+static inline void vbb_store64(vbb_u8 *p, vbb_u64 v)
+{
+	((volatile struct vbb_una64 *)p)->v = vbb_cpu_to_le64(v);
+}
+
+/* 2^n, n at most 63 */
+static inline vbb_u64 vbb_pow2(vbb_u32 n)
+{
+	return (vbb_u64)1 << n;
+}
+
+/* v with its n lowest bits dropped, moved down; n at most 63 */
+static inline vbb_u64 vbb_shr(vbb_u64 v, vbb_u32 n)
+{
+	return v >> n;
+}
+
+/* Number of the lowest set bit; v is not 0. Two halves, since 32-bit compilers call a library for the whole. */
+static inline vbb_u32 vbb_ctz64(vbb_u64 v)
+{
+	return (vbb_u32)v ? (vbb_u32)__builtin_ctz((vbb_u32)v) : 32 + (vbb_u32)__builtin_ctz((vbb_u32)(v >> 32));
+}
+
+/* How many bits are set from bit b upwards without a gap; b at most 63 */
+static inline vbb_u32 vbb_ones64(vbb_u64 v, vbb_u32 b)
+{
+	return ~(v >> b) ? vbb_ctz64(~(v >> b)) : 64;
+}
+
+/* Bits [b, b + n) set; b + n at most 64, n at least 1 */
+static inline vbb_u64 vbb_mask64(vbb_u32 b, vbb_u32 n)
+{
+	return (~(vbb_u64)0 >> (64 - n)) << b;
+}
+
+VBB_END_DECLS
+
+#endif

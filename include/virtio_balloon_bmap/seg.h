@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
+/* A message may be cut into segments anywhere, inside a field too. A cursor walks over the cuts, forwards only. */
+#ifndef VIRTIO_BALLOON_BMAP_SEG_H
+#define VIRTIO_BALLOON_BMAP_SEG_H
+
+#include <virtio_balloon_bmap/leaf.h>
+
+VBB_BEGIN_DECLS
+
+/**
+ * struct vbb_seg - a piece of memory, laid out as struct iovec
+ */
+struct vbb_seg {
+	void *base;	/* first byte; may be NULL where len is 0 */
+	size_t len;	/* bytes */
+};
+
+/**
+ * struct vbb_cur - a cursor over segments
+ *
+ * The array of segments is the caller's, is private to it (never shared with the peer), and stays as it is while
+ * the cursor is in use. The memory that it points to may be shared.
+ */
+struct vbb_cur {
+	const struct vbb_seg *seg;	/* the segments */
+	size_t nr_segs;			/* how many */
+	size_t idx;			/* the segment that we are in */
+	size_t off;			/* bytes of it that are behind us */
+	vbb_u64 left;			/* bytes ahead, over all segments */
+};
+
+/**
+ * vbb_segs_len() - bytes in all segments together
+ * @seg: the segments; the caller's
+ * @nr_segs: how many
+ *
+ * Return: the sum, or the largest 64-bit number where the sum would be larger.
+ */
+static inline vbb_u64 vbb_segs_len(const struct vbb_seg *seg, size_t nr_segs)
+{
+	vbb_u64 len = 0;
+	size_t i;
+
+	for (i = 0; i < nr_segs; i++) {
+		if (seg[i].len > ~(vbb_u64)0 - len)
+			return ~(vbb_u64)0;
+		len += seg[i].len;
+	}
+	return len;
+}
+
+/**
+ * vbb_cur_init() - set a cursor before the first byte
+ * @c: the cursor
+ * @seg: the segments; the caller's, borrowed while @c is in use
+ * @nr_segs: how many
+ */
+static inline void vbb_cur_init(struct vbb_cur *c, const struct vbb_seg *seg, size_t nr_segs)
+{
+	c->seg = seg;
+	c->nr_segs = nr_segs;
+	c->idx = 0;
+	c->off = 0;
+	c->left = vbb_segs_len(seg, nr_segs);
+}
+
+/* Pass over segments that hold nothing more; the caller knows that a byte is left. */
+static inline void vbb_cur_settle(struct vbb_cur *c)
+{
+	while (c->idx < c->nr_segs && c->off == c->seg[c->idx].len) {
+		c->idx++;
+		c->off = 0;
+	}
+}
+
+/* Is the next thing of len bytes in one piece? Settles the cursor. */
+static inline bool vbb_cur_whole(struct vbb_cur *c, size_t len)
+{
+	vbb_cur_settle(c);
+	return c->idx < c->nr_segs && c->seg[c->idx].len - c->off >= len;
+}
+
+static inline vbb_u8 *vbb_cur_step(struct vbb_cur *c, size_t len)
+{
+	vbb_u8 *p = (vbb_u8 *)c->seg[c->idx].base + c->off;
+
+	c->off += len;
+	c->left -= len;
+	return p;
+}
+
+/**
+ * vbb_cur_load8() - load a byte and go on
+ * @c: the cursor; at least 1 byte is left
+ *
+ * Return: the byte; each byte of the segments is loaded at most once.
+ */
+static inline vbb_u8 vbb_cur_load8(struct vbb_cur *c)
+{
+	return vbb_cur_whole(c, 1) ? vbb_load8(vbb_cur_step(c, 1)) : 0;
+}
+
+/**
+ * vbb_cur_load16() - load a little-endian number and go on
+ * @c: the cursor; at least 2 bytes are left
+ *
+ * Return: the number.
+ */
+static inline vbb_u16 vbb_cur_load16(struct vbb_cur *c)
+{
+	vbb_u32 v;
+
+	if (vbb_cur_whole(c, 2))
+		return vbb_load16(vbb_cur_step(c, 2));
+	v = vbb_cur_load8(c);
+	v |= (vbb_u32)vbb_cur_load8(c) << 8;
+	return (vbb_u16)v;
+}
+
+/**
+ * vbb_cur_load32() - load a little-endian number and go on
+ * @c: the cursor; at least 4 bytes are left
+ *
+ * Return: the number.
+ */
+static inline vbb_u32 vbb_cur_load32(struct vbb_cur *c)
+{
+	vbb_u32 v;
+
+	if (vbb_cur_whole(c, 4))
+		return vbb_load32(vbb_cur_step(c, 4));
+	v = vbb_cur_load16(c);
+	v |= (vbb_u32)vbb_cur_load16(c) << 16;
+	return v;
+}
+
+/**
+ * vbb_cur_load64() - load a little-endian number and go on
+ * @c: the cursor; at least 8 bytes are left
+ *
+ * Return: the number.
+ */
+static inline vbb_u64 vbb_cur_load64(struct vbb_cur *c)
+{
+	vbb_u64 v;
+
+	if (vbb_cur_whole(c, 8))
+		return vbb_load64(vbb_cur_step(c, 8));
+	v = vbb_cur_load32(c);
+	v |= (vbb_u64)vbb_cur_load32(c) << 32;
+	return v;
+}
+
+/**
+ * vbb_cur_store8() - store a byte and go on
+ * @c: the cursor; at least 1 byte is left
+ * @v: the byte
+ */
+static inline void vbb_cur_store8(struct vbb_cur *c, vbb_u8 v)
+{
+	if (vbb_cur_whole(c, 1))
+		vbb_store8(vbb_cur_step(c, 1), v);
+}
+
+/**
+ * vbb_cur_store() - store the low bytes of a number, lowest first, and go on
+ * @c: the cursor; at least @len bytes are left
+ * @v: the number
+ * @len: bytes, at most 8
+ */
+static inline void vbb_cur_store(struct vbb_cur *c, vbb_u64 v, unsigned int len)
+{
+	unsigned int i;
+
+	for (i = 0; i < len; i++) {
+		vbb_cur_store8(c, (vbb_u8)(v & 0xff));
+		v >>= 8;
+	}
+}
+
+/**
+ * vbb_cur_store64() - store a little-endian number and go on
+ * @c: the cursor; at least 8 bytes are left
+ * @v: the number
+ */
+static inline void vbb_cur_store64(struct vbb_cur *c, vbb_u64 v)
+{
+	if (vbb_cur_whole(c, 8))
+		vbb_store64(vbb_cur_step(c, 8), v);
+	else
+		vbb_cur_store(c, v, 8);
+}
+
+VBB_END_DECLS
+
+#endif
