@@ -30,17 +30,18 @@ struct vbb_dec {
 	/* private */
 	struct vbb_cur cur;		/* where we read */
 	vbb_u64 len;			/* of the whole message, bytes */
-	vbb_u64 budget;			/* steps that may still be taken; see vbb_dec_set_budget() */
-	vbb_u64 limit_pfn;		/* the lower of ours and the wire's */
-	vbb_u64 base_pfn;		/* bitmap: pfn of bit 0 of the next word */
+	vbb_u64 mark;			/* offset in the message of what was loaded last */
+	vbb_u64 fault_off;		/* see vbb_dec_fault_off() */
+	vbb_u64 budget;			/* see vbb_dec_set_budget() */
+	vbb_u64 limit_pfn;		/* the lower of the receiver's limit and the wire's */
+	vbb_u64 base_pfn;		/* bitmap: pfn of bit 0 */
 	vbb_u64 nr_words;		/* bitmap: words not yet loaded */
-	vbb_u64 word;			/* bitmap: bits not yet given */
-	vbb_u64 word_pfn;		/* bitmap: pfn of bit 0 of word */
-	vbb_u64 fault_off;		/* where the fault lies, see vbb_dec_fault_off() */
+	vbb_u64 nr_bits;		/* bitmap: bits loaded so far, those of word included */
+	vbb_u64 word;			/* bitmap: bits loaded and not yet given */
 	struct vbb_range run;		/* found and not yet given; grows while its neighbours follow */
-	int fault;			/* what ended it: 0 not yet, 1 the end, < 0 a fault */
-	vbb_u16 format;			/* as in the header, or VBB_DEC_PFNS */
-	vbb_u16 order;			/* bitmap: log2 of the pages of a bit */
+	int fault;			/* what ended it: 0 nothing yet, 1 the end, < 0 a fault */
+	vbb_u32 order;			/* bitmap: log2 of the pages of a bit */
+	bool pfns;			/* the old format */
 };
 
 /* Steps that no message can use up */
@@ -58,23 +59,21 @@ struct vbb_dec {
  * Spec: "Page message" and "Malformed messages".
  *
  * Return: 0; the peer's fault: VBB_E_SHORT, VBB_E_LEN, VBB_E_LEN_MAX, VBB_E_LEN_EMPTY, VBB_E_LEN_ALIGN, VBB_E_CMD,
- * VBB_E_PAGE_SHIFT, VBB_E_FLAG, VBB_E_FORMAT, VBB_E_REQ_ID, VBB_E_START_PFN, VBB_E_PAYLOAD; or VBB_E_INVAL.
+ * VBB_E_PAGE_SHIFT, VBB_E_FLAG, VBB_E_FORMAT, VBB_E_REQ_ID, VBB_E_START_PFN, VBB_E_PAYLOAD.
  */
 VBB_PUBLIC int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs);
 
 /**
- * vbb_dec_init_pfns() - begin to decode a buffer of the old format: le32 numbers of 4 KiB frames, nothing else
+ * vbb_dec_init_pfns() - begin to decode a buffer of the old format: le32 numbers of 4 KiB frames
  * @d: the decoder; the caller's, any content
  * @cfg: what the receiver knows; only limit_pfn counts
  * @seg: the readable segments of the chain, cut anywhere; borrowed until the last call with @d
  * @nr_segs: how many
  *
- * A length that is no multiple of 4 is a fault behind the last whole number.
- *
- * Return: 0, or VBB_E_INVAL.
+ * A length that is no multiple of 4 is a fault behind the last whole number, which vbb_dec_next() tells.
  */
-VBB_PUBLIC int vbb_dec_init_pfns(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg,
-				 size_t nr_segs);
+VBB_PUBLIC void vbb_dec_init_pfns(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg,
+				  size_t nr_segs);
 
 /**
  * vbb_dec_set_budget() - bound the work of the calls that follow

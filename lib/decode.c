@@ -1,0 +1,308 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+#include <virtio_balloon_bmap/decode.h>
+
+/* struct vbb_dec.fault at the end of a message without fault */
+#define VBB_DEC_END 1
+
+static inline vbb_u64 vbb_rec_pfn(vbb_u64 rec)
+{
+	return rec >> VIRTIO_BALLOON_REC_PFN_SHIFT & VIRTIO_BALLOON_REC_PFN_MASK;
+}
+
+static inline vbb_u32 vbb_rec_order(vbb_u64 rec)
+{
+	return (vbb_u32)(rec >> VIRTIO_BALLOON_REC_ORDER_SHIFT & VIRTIO_BALLOON_REC_ORDER_MASK);
+}
+
+static inline vbb_u32 vbb_rec_code(vbb_u64 rec)
+{
+	return (vbb_u32)(rec >> VIRTIO_BALLOON_REC_CODE_SHIFT & VIRTIO_BALLOON_REC_CODE_MASK);
+}
+
+/* Nothing is taken from here on. Returns what the callers return: no run was found. */
+static int vbb_dec_stop(struct vbb_dec *d, int fault, vbb_u64 off)
+{
+	d->fault = fault;
+	d->fault_off = off;
+	return 0;
+}
+
+static vbb_u64 vbb_dec_pos(const struct vbb_dec *d)
+{
+	return d->len - d->cur.left;
+}
+
+static int vbb_dec_stop_pfn(struct vbb_dec *d)
+{
+	vbb_u64 end = vbb_pfn_end(d->hdr.page_shift);
+
+	return vbb_dec_stop(d, d->limit_pfn < end ? VBB_E_PFN_LIMIT : VBB_E_PFN_RANGE, d->mark);
+}
+
+static void vbb_dec_reset(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs)
+{
+	vbb_cur_init(&d->cur, seg, nr_segs);
+	d->len = d->cur.left;
+	d->hdr.cmd = 0;
+	d->hdr.page_shift = VIRTIO_BALLOON_PAGE_SHIFT_MIN;
+	d->hdr.flag = 0;
+	d->hdr.format = 0;
+	d->hdr.req_id = 0;
+	d->hdr.start_pfn = 0;
+	d->hdr.bmap_len = 0;
+	d->nr_blocks = 0;
+	d->nr_bitmaps = 0;
+	d->nr_extents = 0;
+	d->mark = 0;
+	d->fault_off = 0;
+	d->budget = VBB_BUDGET_NONE;
+	d->limit_pfn = cfg->limit_pfn;
+	d->base_pfn = 0;
+	d->nr_words = 0;
+	d->nr_bits = 0;
+	d->word = 0;
+	d->run.pfn = 0;
+	d->run.nr_pages = 0;
+	d->fault = 0;
+	d->order = 0;
+	d->pfns = false;
+}
+
+/* The receiver's limit, where it set one that is lower than the wire's own */
+static void vbb_dec_set_limit(struct vbb_dec *d)
+{
+	vbb_u64 end = vbb_pfn_end(d->hdr.page_shift);
+
+	if (!d->limit_pfn || d->limit_pfn > end)
+		d->limit_pfn = end;
+}
+
+/* What is wrong with the fields of a header before bmap_len? 0: nothing; *off: where it stands */
+static int vbb_hdr_check(const struct vbb_hdr *h, const struct vbb_dec_cfg *cfg, vbb_u64 *off)
+{
+	bool answer = cfg->queue != VBB_QUEUE_BALLOON;
+
+	*off = offsetof(struct virtio_balloon_bmap_hdr, cmd);
+	if (!answer && h->cmd)
+		return VBB_E_CMD;
+	*off = offsetof(struct virtio_balloon_bmap_hdr, page_shift);
+	if (h->page_shift < VIRTIO_BALLOON_PAGE_SHIFT_MIN || h->page_shift > VIRTIO_BALLOON_PAGE_SHIFT_MAX)
+		return VBB_E_PAGE_SHIFT;
+	*off = offsetof(struct virtio_balloon_bmap_hdr, flag);
+	if (h->flag && !(answer && vbb_flag_ends(h->flag)))
+		return VBB_E_FLAG;
+	*off = offsetof(struct virtio_balloon_bmap_hdr, format);
+	if (h->format > VIRTIO_BALLOON_FORMAT_VALUES || (h->format == VIRTIO_BALLOON_FORMAT_VALUES && !answer) ||
+	    (h->format == VIRTIO_BALLOON_FORMAT_RECORDS && !cfg->records))
+		return VBB_E_FORMAT;
+	*off = offsetof(struct virtio_balloon_bmap_hdr, req_id);
+	if (!answer && h->req_id)
+		return VBB_E_REQ_ID;
+	*off = offsetof(struct virtio_balloon_bmap_hdr, start_pfn);
+	if (h->start_pfn >= (h->format == VIRTIO_BALLOON_FORMAT_BITMAP ? VBB_PFN_END : 1))
+		return VBB_E_START_PFN;
+	return 0;
+}
+
+/* What is wrong with bmap_len? 0: nothing */
+static int vbb_hdr_check_len(const struct vbb_hdr *h, vbb_u64 left)
+{
+	if (h->bmap_len > VIRTIO_BALLOON_BMAP_LEN_MAX)
+		return VBB_E_LEN_MAX;
+	if (h->bmap_len != left)
+		return VBB_E_LEN;
+	if (!h->bmap_len && !vbb_flag_ends(h->flag))
+		return VBB_E_LEN_EMPTY;
+	if (h->bmap_len && h->flag > VIRTIO_BALLOON_FLAG_DONE)
+		return VBB_E_PAYLOAD;
+	if (h->format != VIRTIO_BALLOON_FORMAT_BITMAP && h->bmap_len % 8)
+		return VBB_E_LEN_ALIGN;
+	return 0;
+}
+
+int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs)
+{
+	vbb_u64 off = 0;
+	int err;
+
+	vbb_dec_reset(d, cfg, seg, nr_segs);
+	err = vbb_hdr_load(&d->hdr, &d->cur);
+	if (!err)
+		err = vbb_hdr_check(&d->hdr, cfg, &off);
+	if (!err) {
+		off = offsetof(struct virtio_balloon_bmap_hdr, bmap_len);
+		err = vbb_hdr_check_len(&d->hdr, d->cur.left);
+	}
+	if (err) {
+		vbb_dec_stop(d, err, off);
+		return err;
+	}
+	vbb_dec_set_limit(d);
+	if (d->hdr.format == VIRTIO_BALLOON_FORMAT_BITMAP) {
+		d->base_pfn = d->hdr.start_pfn;
+		d->nr_words = (d->cur.left + 7) / 8;
+	}
+	return 0;
+}
+
+void vbb_dec_init_pfns(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs)
+{
+	vbb_dec_reset(d, cfg, seg, nr_segs);
+	vbb_dec_set_limit(d);
+	d->pfns = true;
+}
+
+/* A block, an extent or a frame: all of it or nothing */
+static int vbb_dec_give(struct vbb_dec *d, vbb_u64 pfn, vbb_u64 nr_pages, struct vbb_range *found)
+{
+	if (pfn >= d->limit_pfn || nr_pages > d->limit_pfn - pfn)
+		return vbb_dec_stop_pfn(d);
+	found->pfn = pfn;
+	found->nr_pages = nr_pages;
+	return 1;
+}
+
+/* The lowest run of set bits of the word, up to the first page that is out of range */
+static int vbb_dec_give_bits(struct vbb_dec *d, struct vbb_range *found)
+{
+	vbb_u32 b = vbb_ctz64(d->word);
+	vbb_u64 n = vbb_ones64(d->word, b);
+	vbb_u64 first = d->nr_bits - 64 + b;
+	vbb_u64 scale = vbb_pow2(d->order);
+	vbb_u64 last;
+
+	d->word &= ~vbb_mask64(b, (vbb_u32)n);
+	if (d->base_pfn >= d->limit_pfn)
+		return vbb_dec_stop_pfn(d);
+	/* the last bit whose first page is in range: below it nothing can overflow */
+	last = vbb_shr(d->limit_pfn - 1 - d->base_pfn, d->order);
+	if (first > last)
+		return vbb_dec_stop_pfn(d);
+	if (n - 1 > last - first) {
+		n = last - first + 1;
+		vbb_dec_stop_pfn(d);
+	}
+	found->pfn = d->base_pfn + first * scale;
+	found->nr_pages = n * scale;
+	if (found->nr_pages > d->limit_pfn - found->pfn) {
+		found->nr_pages = d->limit_pfn - found->pfn;
+		vbb_dec_stop_pfn(d);
+	}
+	return 1;
+}
+
+/* The next word of a bitmap; only the last of format BITMAP can have less than 8 bytes */
+static int vbb_dec_load_word(struct vbb_dec *d)
+{
+	vbb_u32 shift;
+
+	d->mark = vbb_dec_pos(d);
+	d->nr_words--;
+	d->nr_bits += 64;
+	if (d->cur.left >= 8) {
+		d->word = vbb_cur_load64(&d->cur);
+		return 0;
+	}
+	for (shift = 0; shift < 64 && d->cur.left; shift += 8)
+		d->word |= vbb_cur_load8(&d->cur) * vbb_pow2(shift);
+	return 0;
+}
+
+static int vbb_dec_load_pfn(struct vbb_dec *d, struct vbb_range *found)
+{
+	d->mark = vbb_dec_pos(d);
+	if (d->cur.left < 4)
+		return vbb_dec_stop(d, VBB_E_LEN_ALIGN, d->mark);
+	return vbb_dec_give(d, vbb_cur_load32(&d->cur), 1, found);
+}
+
+/* The next record of format RECORDS; at least 8 bytes are left, since what is left is a multiple of 8 */
+static int vbb_dec_load_record(struct vbb_dec *d, struct vbb_range *found)
+{
+	vbb_u64 rec, pfn, nr_pages;
+	vbb_u32 order, code;
+
+	d->mark = vbb_dec_pos(d);
+	rec = vbb_cur_load64(&d->cur);
+	pfn = vbb_rec_pfn(rec);
+	order = vbb_rec_order(rec);
+	code = vbb_rec_code(rec);
+	if (order > (code == VIRTIO_BALLOON_REC_EXTENT ? 0 : VIRTIO_BALLOON_REC_ORDER_MAX))
+		return vbb_dec_stop(d, VBB_E_REC_ORDER, d->mark);
+	if (pfn & (vbb_pow2(order) - 1))
+		return vbb_dec_stop(d, VBB_E_REC_ALIGN, d->mark);
+	if (code == VIRTIO_BALLOON_REC_BLOCK) {
+		d->nr_blocks++;
+		return vbb_dec_give(d, pfn, vbb_pow2(order), found);
+	}
+	if (code == VIRTIO_BALLOON_REC_EXTENT) {
+		if (d->cur.left < 8)
+			return vbb_dec_stop(d, VBB_E_REC_TRUNC, d->mark);
+		nr_pages = vbb_cur_load64(&d->cur);
+		if (!nr_pages || nr_pages > VBB_PFN_END)
+			return vbb_dec_stop(d, VBB_E_REC_COUNT, d->mark + 8);
+		d->nr_extents++;
+		return vbb_dec_give(d, pfn, nr_pages, found);
+	}
+	if (code > d->cur.left / 8)
+		return vbb_dec_stop(d, VBB_E_REC_TRUNC, d->mark);
+	d->nr_bitmaps++;
+	d->base_pfn = pfn;
+	d->order = order;
+	d->nr_words = code;
+	d->nr_bits = 0;
+	return 0;
+}
+
+/* One step: load something, or find a run in what is loaded. 1: *found is a run; 0: none, or d->fault is set */
+static int vbb_dec_step(struct vbb_dec *d, struct vbb_range *found)
+{
+	if (d->word)
+		return vbb_dec_give_bits(d, found);
+	if (d->nr_words)
+		return vbb_dec_load_word(d);
+	if (!d->cur.left || d->hdr.format == VIRTIO_BALLOON_FORMAT_VALUES)
+		return vbb_dec_stop(d, VBB_DEC_END, 0);
+	return d->pfns ? vbb_dec_load_pfn(d, found) : vbb_dec_load_record(d, found);
+}
+
+int vbb_dec_next(struct vbb_dec *d, struct vbb_range *r)
+{
+	struct vbb_range found;
+
+	while (!d->fault) {
+		if (!d->budget)
+			return VBB_E_BUDGET;
+		d->budget--;
+		if (!vbb_dec_step(d, &found))
+			continue;
+		if (!d->run.nr_pages) {
+			d->run = found;
+		} else if (!vbb_range_merge(&d->run, &found)) {
+			*r = d->run;
+			d->run = found;
+			return 1;
+		}
+	}
+	if (d->run.nr_pages) {
+		*r = d->run;
+		d->run.nr_pages = 0;
+		return 1;
+	}
+	return d->fault == VBB_DEC_END ? 0 : d->fault;
+}
+
+int vbb_dec_next_value(struct vbb_dec *d, vbb_u64 *value)
+{
+	if (d->fault < 0)
+		return d->fault;
+	if (d->pfns || d->hdr.format != VIRTIO_BALLOON_FORMAT_VALUES)
+		return VBB_E_STATE;
+	if (!d->cur.left)
+		return 0;
+	if (!d->budget)
+		return VBB_E_BUDGET;
+	d->budget--;
+	*value = vbb_cur_load64(&d->cur);
+	return 1;
+}
