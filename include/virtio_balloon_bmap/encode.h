@@ -66,6 +66,19 @@ struct vbb_bitmap {
  */
 struct vbb_enc {
 	struct vbb_enc_cfg cfg;
+	vbb_u32 state;		/* no good, between messages, or in one */
+	vbb_u32 format;		/* VBB_FMT_* of the open message; AUTO until it is decided */
+	struct vbb_cur hdr;	/* before the header, which is written last */
+	struct vbb_cur cur;	/* behind the payload written so far */
+	vbb_u64 start_pfn;	/* BITMAP: of bit 0 */
+	vbb_u64 len_max;	/* bytes of payload that the message may have */
+	vbb_u64 len;		/* bytes of payload written */
+	vbb_u64 word_unit;	/* the bitmap in hand: what bit 0 of its next word stands for */
+	vbb_u64 word;		/* the bitmap in hand: its next word, as far as it is known */
+	struct vbb_msg msg;	/* what has been written */
+	vbb_u64 nr_words;	/* words that the runs held back will cost at most, RECORDS */
+	size_t nr_runs;		/* runs held back */
+	struct vbb_range run[VBB_ENC_NR_PENDING]; /* they: sorted, and none touches another */
 };
 
 /**

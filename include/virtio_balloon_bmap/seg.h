@@ -90,6 +90,18 @@ static inline vbb_u8 *vbb_cur_step(struct vbb_cur *c, size_t len)
 }
 
 /**
+ * vbb_cur_skip() - go on without a look
+ * @c: the cursor; at least @len bytes are left
+ * @len: bytes
+ */
+static inline void vbb_cur_skip(struct vbb_cur *c, size_t len)
+{
+	for (; len; len--)
+		if (vbb_cur_whole(c, 1))
+			vbb_cur_step(c, 1);
+}
+
+/**
  * vbb_cur_load8() - load a byte and go on
  * @c: the cursor; at least 1 byte is left
  *
