@@ -1,0 +1,446 @@
+# SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+"""Runs a User Mode Linux guest and the device that it talks to, and measures both from the host.
+
+Guest, Device and Qmp each wrap one thing; Vm puts them together. Everything that is started dies
+with this process, however it dies.
+"""
+
+import collections
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+PAGE_LEN = 4096
+MIB = 1 << 20
+
+
+class HarnessError(Exception):
+    """Something did not do what was asked of it, in time."""
+
+
+class CommandError(HarnessError):
+    """The guest answered a command with an error."""
+
+
+def cpu_seconds(pid):
+    """CPU time that a process has used with all its threads, to the nanosecond."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def memory_dir(need_len):
+    """A folder whose file system can hold a guest's memory: tmpfs if there is room.
+
+    A disk's file works as well, but its figures are those of the page cache.
+    """
+    tried = []
+    for path in (os.environ.get("VBB_MEM_DIR"), "/dev/shm", tempfile.gettempdir()):
+        if not path:
+            continue
+        try:
+            vfs = os.statvfs(path)
+        except OSError as error:
+            tried.append(f"{path}: {error.strerror}")
+            continue
+        if vfs.f_flag & os.ST_NOEXEC:
+            tried.append(f"{path}: mounted noexec")
+        elif vfs.f_bavail * vfs.f_frsize < need_len:
+            tried.append(f"{path}: {vfs.f_bavail * vfs.f_frsize // MIB} MiB free")
+        else:
+            return path
+    raise HarnessError(f"no room for {need_len // MIB} MiB of guest memory ({'; '.join(tried)})")
+
+
+class Child:
+    """A process with a group of its own, which is killed when this process or the object ends."""
+
+    def __init__(self, argv, **popen):
+        self.argv = [str(arg) for arg in argv]
+        self.process = subprocess.Popen(self.argv, start_new_session=True, **popen)
+        self.pid = self.process.pid
+        # End of file on the pipe means that we are gone, whatever ended us.
+        self._watchdog = subprocess.Popen(
+            ["sh", "-c", 'trap "" INT TERM HUP; read -r _; kill -9 -- "-$0"', str(self.pid)],
+            stdin=subprocess.PIPE, start_new_session=True,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def alive(self):
+        return self.process.poll() is None
+
+    def cpu_seconds(self):
+        return cpu_seconds(self.pid)
+
+    def wait(self, timeout):
+        """Waits for the end and returns the exit status, negative for a signal."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise HarnessError(f"{self.argv[0]} does not end") from None
+
+    def kill(self):
+        """Ends the whole group; harmless if it has ended."""
+        if self._watchdog.poll() is None:
+            try:
+                os.killpg(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            self.process.wait()
+            self._watchdog.kill()
+        self._watchdog.stdin.close()
+        self._watchdog.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.kill()
+
+
+# What a kernel prints when it has found a mistake.
+REPORT = re.compile(
+    r"BUG:|WARNING:|KASAN|INFO: task .* blocked|INFO: trying to register|Kernel panic"
+    r"|possible .* detected|inconsistent lock state|list_(add|del) corruption|bad page state"
+    r"|Oops|general protection|ODEBUG:|page allocation failure|unreferenced object"
+    r"|Out of memory:|sleeping function called|Unbalanced|suspicious RCU usage", re.IGNORECASE)
+
+
+def find_reports(lines):
+    """The reports in a kernel's log, one string each, without the kernel's own at boot.
+
+    The 6.1 kernel boots with a suspicious use of RCU in lib/maple_tree.c when lockdep looks.
+    """
+    reports = []
+    i = 0
+    while i < len(lines):
+        if REPORT.search(lines[i]):
+            text = "\n".join(lines[i:i + 30])
+            head = "\n".join(lines[i:i + 4])
+            i += 30 if "Call Trace" in text else 1
+            if "suspicious RCU usage" in head and "lib/maple_tree.c" in head:
+                continue
+            reports.append(text)
+        else:
+            i += 1
+    return reports
+
+
+class Guest(Child):
+    """A running guest.
+
+    build: folder of a kernel build, initrd: the initial ramdisk, mem_mib: the guest's RAM,
+    devices: sockets of balloon devices, append: more words for the kernel's command line,
+    random_base: lets the host place the guest's memory, so page frame numbers begin anywhere,
+    log: where the console goes, else nowhere but to self.console.
+    """
+
+    def __init__(self, build, initrd, mem_mib=1024, devices=(), append=(), random_base=False,
+                 log=None, boot_timeout=120):
+        self.mem_len = mem_mib * MIB
+        self.console = []
+        self._answers = {}
+        self._next_id = 1
+        self._changed = threading.Condition()
+        self._dir = tempfile.mkdtemp(prefix="vbb-guest-")
+        self._log = open(log, "ab") if log else None
+        mem_dir = memory_dir(self.mem_len)
+        to_guest, self._commands = os.pipe()
+        answers, from_guest = os.pipe()
+        argv = [] if random_base else ["setarch", "-R"]
+        argv += [pathlib.Path(build) / "linux", f"mem={mem_mib}M", f"initrd={initrd}",
+                 "root=/dev/ram0", "rdinit=/init", f"uml_dir={self._dir}", "con=null",
+                 "con0=null,fd:1", f"con1=fd:{to_guest},fd:{from_guest}", "vbb_tty=/dev/tty1"]
+        argv += [f"virtio_uml.device={path}:5" for path in devices]
+        argv += list(append)
+        super().__init__(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, pass_fds=(to_guest, from_guest),
+                         env={**os.environ, "TMPDIR": mem_dir})
+        os.close(to_guest)
+        os.close(from_guest)
+        self._threads = [
+            threading.Thread(target=self._read_console, daemon=True),
+            threading.Thread(target=self._read_answers, args=(answers,), daemon=True)]
+        for thread in self._threads:
+            thread.start()
+        try:
+            self.finish(0, boot_timeout)
+            self._mem_fd = self._find_memory(mem_dir)
+        except BaseException:
+            self.kill()
+            raise
+
+    def _read_console(self):
+        for raw in self.process.stdout:
+            line = raw.decode(errors="replace").rstrip("\r\n")
+            if self._log:
+                self._log.write(raw)
+                self._log.flush()
+            with self._changed:
+                self.console.append(line)
+                self._changed.notify_all()
+
+    def _read_answers(self, fd):
+        with os.fdopen(fd, "rb") as pipe:
+            for raw in pipe:
+                number, status, text = raw.decode().rstrip("\r\n").split(" ", 2)
+                with self._changed:
+                    self._answers[int(number)] = (status, unescape(text))
+                    self._changed.notify_all()
+        with self._changed:
+            self._answers[-1] = None
+            self._changed.notify_all()
+
+    def _find_memory(self, mem_dir):
+        """Guest memory is the one unlinked file that the kernel keeps open and that is so large."""
+        folder = pathlib.Path(f"/proc/{self.pid}/fd")
+        for entry in folder.iterdir():
+            target = os.readlink(entry)
+            if target.startswith(os.path.realpath(mem_dir)) and target.endswith(" (deleted)") \
+                    and os.stat(entry).st_size >= self.mem_len:
+                return entry
+        raise HarnessError("the guest's memory file is not there")
+
+    def start(self, command):
+        """Sends a command and returns its id for finish()."""
+        number = self._next_id
+        self._next_id += 1
+        try:
+            os.write(self._commands, f"{number} {command}\n".encode())
+        except BrokenPipeError:
+            raise HarnessError(f"the guest is gone\n{self.tail()}") from None
+        return number
+
+    def finish(self, number, timeout):
+        """Waits for a command's answer and returns its text."""
+        with self._changed:
+            if not self._changed.wait_for(
+                    lambda: number in self._answers or -1 in self._answers, timeout):
+                raise HarnessError(f"no answer from the guest in {timeout} s\n{self.tail()}")
+            if number not in self._answers:
+                raise HarnessError(f"the guest died\n{self.tail()}")
+            status, text = self._answers.pop(number)
+        if status != "ok":
+            raise CommandError(text)
+        return text
+
+    def run(self, command, timeout=60):
+        return self.finish(self.start(command), timeout)
+
+    def sh(self, command, timeout=60):
+        """Runs a shell command; jobs that it leaves behind must not keep its output open."""
+        return self.run(f"sh {command}", timeout)
+
+    def cat(self, path):
+        return self.run(f"cat {path}")
+
+    def write(self, path, text, timeout=60):
+        self.run(f"write {path} {text}", timeout)
+
+    def insmod(self, path, params="", timeout=60):
+        """Loads a module from the host's file system."""
+        self.run(f"insmod /host{os.path.realpath(path)} {params}", timeout)
+
+    def rmmod(self, name, timeout=60):
+        self.run(f"rmmod {name}", timeout)
+
+    def modules(self):
+        return [line.split()[0] for line in self.cat("/proc/modules").splitlines()]
+
+    def free_len(self):
+        """Bytes that the guest's page allocator has free."""
+        return int(self.run("free"))
+
+    def vmstat(self):
+        return {name: int(value) for name, value in
+                (line.split() for line in self.cat("/proc/vmstat").splitlines())}
+
+    def fill(self, mib=None, timeout=300):
+        """Writes to mib MiB of free memory, all by default, and frees it; returns the MiB."""
+        return int(self.run(f"fill {mib if mib is not None else 1 << 40}", timeout))
+
+    def hold(self, mib=300, seed=1, timeout=120):
+        """Fills a file in the guest's memory with random data."""
+        self.run(f"hold {mib} {seed}", timeout)
+        self.held_len = mib * MIB
+
+    def verify(self, timeout=120):
+        """Compares every byte of the held data; returns None, or what is wrong."""
+        text = self.run("verify", timeout)
+        result = dict(pair.split("=") for pair in text.split())
+        if int(result["bytes"]) != self.held_len or int(result["bad"]):
+            return text
+        return None
+
+    def fragment(self, step=16, timeout=300):
+        """Pins every step'th page frame of the free memory; returns the number of pinned pages."""
+        text = self.run(f"fragment {step}", timeout)
+        return int(dict(pair.split("=") for pair in text.split())["pinned"])
+
+    def unpin(self):
+        self.run("unpin")
+
+    def host_len(self):
+        """Bytes of the host's memory that the guest's memory file takes."""
+        return os.stat(self._mem_fd).st_blocks * 512
+
+    def reports(self):
+        with self._changed:
+            return find_reports(list(self.console))
+
+    def wait_console(self, pattern, timeout):
+        """Waits until a console line matches."""
+        with self._changed:
+            if not self._changed.wait_for(
+                    lambda: any(re.search(pattern, line) for line in self.console), timeout):
+                raise HarnessError(f"the guest's console never said '{pattern}'\n{self.tail()}")
+
+    def tail(self, nr_lines=25):
+        return "\n".join("    | " + line for line in self.console[-nr_lines:])
+
+    def poweroff(self, timeout=60):
+        """Shuts the guest down; its process must end with status 0."""
+        self.run("poweroff")
+        status = self.wait(timeout)
+        self.kill()
+        if status:
+            raise HarnessError(f"the guest ended with status {status}\n{self.tail()}")
+
+    def kill(self):
+        super().kill()
+        for thread in self._threads:
+            thread.join(10)
+        if self._commands >= 0:
+            os.close(self._commands)
+            self._commands = -1
+        if self._log:
+            self._log.close()
+            self._log = None
+        shutil.rmtree(self._dir, ignore_errors=True)
+
+
+def unescape(text):
+    """Undoes what the guest does to a text to keep it on one line."""
+    return re.sub(r"\\(\\|n|x[0-9a-f]{2})", lambda m: {"\\": "\\", "n": "\n"}.get(m[1])
+                  or chr(int(m[1][1:], 16)), text)
+
+
+class QmpError(HarnessError):
+    """The device answered a command with an error."""
+
+
+class Qmp:
+    """A client of the QEMU Machine Protocol on a Unix socket."""
+
+    def __init__(self, path, timeout=10):
+        deadline = time.monotonic() + timeout
+        while True:
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            try:
+                self._socket.connect(str(path))
+                break
+            except (FileNotFoundError, ConnectionRefusedError):
+                self._socket.close()
+                if time.monotonic() > deadline:
+                    raise HarnessError(f"nobody listens on {path}") from None
+                time.sleep(0.01)
+        self._buffer = b""
+        self.events = collections.deque()
+        self.greeting = self._read(deadline)
+        if "QMP" not in self.greeting:
+            raise HarnessError(f"not a QMP greeting: {self.greeting}")
+        self.execute("qmp_capabilities")
+
+    def _read(self, deadline):
+        while b"\n" not in self._buffer:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError
+            self._socket.settimeout(left)
+            data = self._socket.recv(1 << 16)
+            if not data:
+                raise HarnessError("the device closed its QMP socket")
+            self._buffer += data
+        line, self._buffer = self._buffer.split(b"\n", 1)
+        return json.loads(line)
+
+    def execute(self, command, timeout=30, **arguments):
+        """Runs a command and returns what it returns; events that arrive meanwhile are kept."""
+        request = {"execute": command}
+        if arguments:
+            request["arguments"] = arguments
+        self._socket.sendall(json.dumps(request).encode() + b"\n")
+        deadline = time.monotonic() + timeout
+        while True:
+            try:
+                message = self._read(deadline)
+            except TimeoutError:
+                raise HarnessError(f"no answer to '{command}' in {timeout} s") from None
+            if "event" in message:
+                self.events.append(message)
+            elif "error" in message:
+                raise QmpError(f"{command}: {message['error'].get('desc')}")
+            else:
+                return message["return"]
+
+    def wait_event(self, name, timeout, accept=lambda data: True):
+        """Returns the data of the next event of that name that accept() accepts, else None."""
+        deadline = time.monotonic() + timeout
+        while True:
+            while self.events:
+                message = self.events.popleft()
+                if message["event"] == name and accept(message.get("data", {})):
+                    return message.get("data", {})
+            try:
+                self.events.append(self._read(deadline))
+            except TimeoutError:
+                return None
+
+    def close(self):
+        self._socket.close()
+
+
+class Device(Child):
+    """A running device: `vbb device`, with a socket for the guest and one for QMP."""
+
+    def __init__(self, vbb, options=(), log=None):
+        self._dir = tempfile.mkdtemp(prefix="vbb-device-")
+        self.socket = os.path.join(self._dir, "vhost")
+        self.log = log or os.path.join(self._dir, "log")
+        with open(self.log, "ab") as output:
+            super().__init__([vbb, "device", "--socket", self.socket, "--qmp",
+                              os.path.join(self._dir, "qmp"), *options],
+                             stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            self.qmp = Qmp(os.path.join(self._dir, "qmp"))
+        except (HarnessError, OSError) as error:
+            said = pathlib.Path(self.log).read_text(errors="replace")
+            self.kill()
+            raise HarnessError(f"the device does not start: {error}\n{said}") from None
+
+    def counters(self):
+        return self.qmp.execute("x-query-balloon-counters")
+
+    def actual_len(self):
+        """Bytes that the guest has left, as the device knows it."""
+        return self.qmp.execute("query-balloon")["actual"]
+
+    def stop(self, timeout=10):
+        """SIGTERM must end the device with status 0."""
+        self.process.terminate()
+        status = self.wait(timeout)
+        said = pathlib.Path(self.log).read_text(errors="replace")
+        self.kill()
+        if status:
+            raise HarnessError(f"the device ended with status {status}\n{said}")
+
+    def kill(self):
+        super().kill()
+        if hasattr(self, "qmp"):
+            self.qmp.close()
+        shutil.rmtree(self._dir, ignore_errors=True)
