@@ -72,15 +72,16 @@ struct vbb_vring_dev {
  * @d: the device's side; the caller's
  * @ring: the queue; copied. Its three parts lie in mapped memory
  * @ram: guest memory, where addr is the host's address of a block's first byte; the caller's,
- *	borrowed. It may change between calls, while no chain that lies in what changed is borrowed
+ *	borrowed. It may change between calls, but for what a borrowed chain lies in
  * @lent: @ring->num bytes of private memory; the caller's, borrowed
  * @last_avail: index to go on at: 0 for a new ring
  * @used_idx: index to go on at: 0 for a new ring, else vbb_vring_used_idx()
  *
  * Return: 0; VBB_E_INVAL where the size is not allowed or a part is not aligned.
  */
-int vbb_vring_dev_init(struct vbb_vring_dev *d, const struct vbb_vring *ring, const struct vbb_ram_map *ram,
-		       vbb_u8 *lent, vbb_u16 last_avail, vbb_u16 used_idx);
+int vbb_vring_dev_init(struct vbb_vring_dev *d, const struct vbb_vring *ring,
+		       const struct vbb_ram_map *ram, vbb_u8 *lent, vbb_u16 last_avail,
+		       vbb_u16 used_idx);
 
 /**
  * vbb_vring_dev_recv() - borrow the next chain
@@ -145,9 +146,9 @@ bool vbb_vring_dev_listen(struct vbb_vring_dev *d);
  */
 struct vbb_vring_slot {
 	void *token;		/* of a head that is with the device */
-	vbb_u64 in_len;		/* bytes that the device may write, of a head that is with the device */
+	vbb_u64 in_len;		/* bytes that the device may write, of such a head */
 	vbb_u16 next;		/* the next free descriptor, or the next of the chain */
-	vbb_u16 nr_descs;	/* in this chain, of a head that is with the device; else 0 */
+	vbb_u16 nr_descs;	/* in the chain of such a head; else 0 */
 };
 
 /**
@@ -155,8 +156,8 @@ struct vbb_vring_slot {
  * queue
  */
 struct vbb_vring_tables {
-	vbb_u8 *base;		/* num tables of nr_descs * 16 bytes; the caller's, in a block of the RAM map */
-	vbb_u32 nr_descs;	/* in each table, at most num; 0: none, all chains lie in the ring */
+	vbb_u8 *base;		/* num tables of nr_descs * 16 bytes; the caller's, in one RAM block */
+	vbb_u32 nr_descs;	/* in each table, at most num; 0: all chains lie in the ring */
 };
 
 /**
@@ -167,6 +168,7 @@ struct vbb_vring_drv {
 	const struct vbb_ram_map *ram;
 	struct vbb_vring_slot *slot;
 	struct vbb_vring_tables tables;
+	vbb_u64 tables_gpa;
 	vbb_u32 nr_free;	/* descriptors */
 	vbb_u32 nr_lent;	/* chains with the device */
 	vbb_u16 free;		/* first free descriptor */
@@ -193,8 +195,9 @@ struct vbb_vring_drv {
  * Return: 0; VBB_E_INVAL where a size is not allowed, a part is not aligned, or tables are not in
  * @ram or not negotiated.
  */
-int vbb_vring_drv_init(struct vbb_vring_drv *d, const struct vbb_vring *ring, const struct vbb_ram_map *ram,
-		       struct vbb_vring_slot *slot, const struct vbb_vring_tables *tables);
+int vbb_vring_drv_init(struct vbb_vring_drv *d, const struct vbb_vring *ring,
+		       const struct vbb_ram_map *ram, struct vbb_vring_slot *slot,
+		       const struct vbb_vring_tables *tables);
 
 /**
  * vbb_vring_drv_send() - make a chain available
@@ -208,8 +211,8 @@ int vbb_vring_drv_init(struct vbb_vring_drv *d, const struct vbb_vring *ring, co
  * Return: 0; VBB_E_NOSPC where descriptors must be reaped first; VBB_E_INVAL where it has no byte,
  * can never fit, has more than 2^32 bytes, or lies outside the RAM map; VBB_E_BROKEN.
  */
-int vbb_vring_drv_send(struct vbb_vring_drv *d, const struct vbb_seg *out, size_t nr_out, const struct vbb_seg *in,
-		       size_t nr_in, void *token);
+int vbb_vring_drv_send(struct vbb_vring_drv *d, const struct vbb_seg *out, size_t nr_out,
+		       const struct vbb_seg *in, size_t nr_in, void *token);
 
 /**
  * vbb_vring_drv_reap() - take back a chain that the device has used

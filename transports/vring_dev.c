@@ -84,7 +84,7 @@ struct table {
 static int table_load(const struct vbb_vring_dev *d, const struct table *t, vbb_u32 idx,
 		      struct desc *desc)
 {
-	struct vbb_seg seg[16];	/* a descriptor may lie over borders, of blocks of 1 byte at worst */
+	struct vbb_seg seg[16];	/* a descriptor over borders, of blocks of 1 byte at worst */
 	size_t nr_segs = 0;
 	int err;
 
@@ -195,7 +195,8 @@ int vbb_vring_dev_done(struct vbb_vring_dev *d, const struct vbb_chain *chain, v
 {
 	if (d->broken)
 		return VBB_E_BROKEN;
-	if (chain->cookie >= d->ring.num || !d->lent[chain->cookie] || written > 0xffffffff ||
+	if (chain->cookie >= d->ring.num || !d->lent[chain->cookie] ||
+	    written > VRING_USED_LEN_MAX ||
 	    written > vbb_segs_len(chain->seg + chain->nr_out, chain->nr_in))
 		return VBB_E_INVAL;
 	d->lent[chain->cookie] = 0;

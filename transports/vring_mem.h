@@ -17,8 +17,10 @@
 #define VRING_IDX		2
 #define VRING_RING		4
 
-/* a chain's bytes, and not one more */
+/* Bytes of a descriptor, of a chain, and of what a device can say that it wrote */
+#define VRING_DESC_LEN_MAX	0xffffffffu
 #define VRING_CHAIN_LEN_MAX	((vbb_u64)1 << 32)
+#define VRING_USED_LEN_MAX	0xffffffffu
 
 typedef vbb_u16 __attribute__((may_alias)) vring_u16;
 
@@ -57,8 +59,8 @@ static inline void vring_store_release(vbb_u8 *p, vbb_u16 v)
 }
 
 /*
- * Each side stores, then looks at what the other side stored: an index and a wish to be notified. Without a full
- * barrier between the two both could miss the other's store, and sleep.
+ * Each side stores, then looks at what the other side stored: an index and a wish to be notified.
+ * Without a full barrier between the two both could miss the other's store, and sleep.
  */
 static inline void vring_barrier(void)
 {
@@ -96,8 +98,8 @@ static inline bool vring_valid(const struct vbb_vring *r)
 }
 
 /*
- * Does the other side want to be told that our index went on to idx, by nr_new steps? What it wants lies in its own
- * area: flags there, or the event behind which it sleeps.
+ * Does the other side want to be told that our index went on to idx, by nr_new steps? What it wants
+ * lies in its own area: flags there, or the event behind which it sleeps.
  */
 static inline bool vring_wanted(const struct vbb_vring *r, const vbb_u8 *flags,
 				const vbb_u8 *event, vbb_u16 idx, vbb_u64 nr_new)
