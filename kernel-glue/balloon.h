@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The driver's insides. Pages go one way: the kernel (pages.c) -> batch -> slot, told to the device (tell.c) -> balloon,
+ * and back: balloon -> batch -> slot -> the kernel. Every page is in exactly one of these, and every step is the worker's.
+ */
+#ifndef VBB_BALLOON_H
+#define VBB_BALLOON_H
+
+#include <linux/list.h>
+#include <linux/mmzone.h>
+#include <linux/mutex.h>
+#include <linux/sizes.h>
+#include <linux/spinlock.h>
+#include <linux/virtio.h>
+#include <linux/workqueue.h>
+
+#include <virtio_balloon_bmap/encode.h>
+
+#define VBB_NR_ORDERS MAX_ORDER
+
+/* Pages that were taken from the kernel and that the device has not yet acknowledged: never more */
+#define VBB_UNTOLD_MAX (SZ_256M >> PAGE_SHIFT)
+
+/* Two batches fit, so that one is collected while the device works on the other */
+#define VBB_BATCH_PAGES (VBB_UNTOLD_MAX / 2)
+#define VBB_BATCH_BLOCKS 8192
+
+#define VBB_NR_SLOTS 4
+
+/* A slot's buffer: the message, and the result in a cache line of its own */
+#define VBB_SLOT_LEN SZ_16K
+#define VBB_RESULT_OFF (VBB_SLOT_LEN - SMP_CACHE_BYTES)
+
+/* Old devices take 256 frames in one descriptor, and some no more */
+#define VBB_PFNS_LEN (256 * sizeof(__le32))
+
+/**
+ * enum vbb_dir - which way pages go; also the index of the queue that tells it
+ * @VBB_INFLATE: from the kernel into the balloon
+ * @VBB_DEFLATE: from the balloon to the kernel
+ * @VBB_NR_DIRS: how many ways there are
+ */
+enum vbb_dir {
+	VBB_INFLATE,
+	VBB_DEFLATE,
+	VBB_NR_DIRS,
+};
+
+/**
+ * struct vbb_blocks - blocks of pages, by order
+ *
+ * A block is chained through its first page; a block is not a compound page.
+ */
+struct vbb_blocks {
+	struct list_head order[VBB_NR_ORDERS];	/* blocks of 2^index pages */
+	unsigned long nr_pages;			/* in all of them */
+};
+
+/**
+ * struct vbb_batch - blocks on their way into messages
+ */
+struct vbb_batch {
+	enum vbb_dir dir;		/* where they go */
+	struct vbb_blocks blocks;	/* the blocks, until the batch's last message takes them over */
+	u64 *keys;			/* one a block: its pfn and order, see vbb_key() */
+	unsigned int nr;		/* keys in use */
+	unsigned int pos;		/* keys that were put into messages */
+	bool ascending;			/* keys came in ascending order: nothing to sort */
+	struct vbb_range rest;		/* what did not fit of the last key put, in the message's unit */
+};
+
+/**
+ * struct vbb_slot - a message and its buffer
+ */
+struct vbb_slot {
+	u8 *buf;			/* VBB_SLOT_LEN bytes */
+	struct vbb_blocks blocks;	/* the batch's, where this is its last message; else none */
+	enum vbb_dir dir;		/* the queue it went to */
+	bool used;			/* the device is done with it */
+	u32 used_len;			/* bytes that the device says it wrote */
+};
+
+/**
+ * struct vbb_counters - what debugfs shows, under these names; all since the device was probed
+ *
+ * Pages are of PAGE_SIZE. What is "done" is what results say, which come with the new formats only.
+ */
+struct vbb_counters {
+	u64 inflate_pages;	/* told as inflated */
+	u64 inflate_pages_done;	/* of these, acted on by the device */
+	u64 deflate_pages;	/* told as deflated */
+	u64 deflate_pages_done;	/* of these, acted on by the device */
+	u64 pages_unnamed;	/* past what the old format can name, and not told */
+	u64 messages_bitmap;	/* messages in format BITMAP */
+	u64 messages_records;	/* messages in format RECORDS */
+	u64 messages_pfns;	/* messages in the old format */
+	u64 records_block;	/* records: single blocks */
+	u64 records_bitmap;	/* records: bitmaps */
+	u64 records_extent;	/* records: extents */
+	u64 bytes;		/* of messages, headers included */
+	u64 kicks;		/* notifications, where the device wanted one */
+	u64 results_none;	/* messages used without a result */
+	u64 results_ok;		/* results: OK */
+	u64 results_partial;	/* results: PARTIAL */
+	u64 results_inhibited;	/* results: INHIBITED */
+	u64 results_malformed;	/* results: MALFORMED */
+	u64 discard_shift;	/* no count: what the last result said */
+	u64 blocks_taken;	/* blocks taken from the kernel */
+	u64 blocks_split;	/* blocks split because a smaller part had to go back */
+	u64 out_of_memory;	/* times that the kernel had less to give than the target asks */
+	u64 inflate_ns;		/* spent in the worker, by the last batch's direction */
+	u64 deflate_ns;		/* the same */
+	u64 wait_ns;		/* messages in flight, and the worker out */
+	u64 fault[VBB_NR_FAULTS];	/* the device's faults, by vbb_err_fault() */
+};
+
+/**
+ * struct vbb_balloon - a balloon device
+ *
+ * The worker is the only one that moves pages. It never waits: where the device has to answer first it returns, and the
+ * callback queues it again. So a device that is silent, broken or gone holds up nobody.
+ */
+struct vbb_balloon {
+	struct virtio_device *vdev;
+	struct workqueue_struct *wq;		/* of the worker */
+	struct delayed_work work;		/* the worker */
+	struct vbb_batch batch;			/* the worker's own */
+
+	spinlock_t event_lock;			/* protects the two that follow; taken in interrupts */
+	bool stopping;				/* the worker is not to be queued any more */
+	bool config_changed;			/* the target is to be read anew */
+
+	struct mutex lock;			/* protects all that follows */
+	struct virtqueue *vqs[VBB_NR_DIRS];
+	struct vbb_enc *enc;
+	struct vbb_slot slots[VBB_NR_SLOTS];	/* a ring: sent in this order, retired in this order */
+	unsigned int nr_slots;			/* as many as the queues hold */
+	unsigned int head, tail;		/* free-running: the next to send, the oldest in flight */
+	unsigned int msg_len;			/* bytes of a buffer that a message may use */
+	unsigned int unit_shift;		/* log2 of the message's units in a page */
+	bool results;				/* chains end in a result */
+	bool broken;				/* the device is lost until it is probed again */
+
+	struct vbb_blocks blocks;		/* the balloon: pages that the device knows it has */
+	unsigned long target;			/* pages that the device wants */
+	unsigned long actual;			/* pages that it has, those on their way back included */
+	unsigned long moving[VBB_NR_DIRS];	/* pages in batch and slots */
+	u32 actual_told;			/* the config field as last written */
+	unsigned long actual_jiffies;		/* when that was */
+	u64 out_ns;				/* when the worker left with messages in flight, or 0 */
+	struct vbb_counters counters;
+	struct dentry *debugfs;
+};
+
+/* counters.c */
+void vbb_counters_init(void);
+void vbb_counters_exit(void);
+void vbb_counters_add(struct vbb_balloon *vb);
+void vbb_counters_remove(struct vbb_balloon *vb);
+
+/* pages.c */
+void vbb_blocks_init(struct vbb_blocks *b);
+void vbb_blocks_move(struct vbb_blocks *to, struct vbb_blocks *from);
+void vbb_blocks_free(struct vbb_blocks *b);
+int vbb_batch_init(struct vbb_batch *batch);
+void vbb_batch_exit(struct vbb_batch *batch);
+bool vbb_batch_inflate(struct vbb_batch *batch, unsigned long nr_pages, const bool *stop);
+unsigned int vbb_batch_deflate(struct vbb_batch *batch, struct vbb_blocks *from, unsigned long nr_pages);
+void vbb_batch_next(struct vbb_batch *batch, unsigned int unit_shift);
+
+/* tell.c */
+int vbb_tell_init(struct vbb_balloon *vb, u32 formats);
+void vbb_tell_exit(struct vbb_balloon *vb);
+bool vbb_tell_send(struct vbb_balloon *vb);
+void vbb_tell_reap(struct vbb_balloon *vb);
+
+#endif

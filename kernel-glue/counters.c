@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* What happened, for people and tests: /sys/kernel/debug/virtio_balloon_bmap/<device>, a name and a number a line. */
+#include <linux/debugfs.h>
+#include <linux/device.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+
+#include "balloon.h"
+
+#define VBB_COUNTER(field) { #field, offsetof(struct vbb_counters, field) }
+
+static const struct {
+	const char *name;
+	size_t offset;
+} vbb_counters_table[] = {
+	VBB_COUNTER(inflate_pages),
+	VBB_COUNTER(inflate_pages_done),
+	VBB_COUNTER(deflate_pages),
+	VBB_COUNTER(deflate_pages_done),
+	VBB_COUNTER(pages_unnamed),
+	VBB_COUNTER(messages_bitmap),
+	VBB_COUNTER(messages_records),
+	VBB_COUNTER(messages_pfns),
+	VBB_COUNTER(records_block),
+	VBB_COUNTER(records_bitmap),
+	VBB_COUNTER(records_extent),
+	VBB_COUNTER(bytes),
+	VBB_COUNTER(kicks),
+	VBB_COUNTER(results_none),
+	VBB_COUNTER(results_ok),
+	VBB_COUNTER(results_partial),
+	VBB_COUNTER(results_inhibited),
+	VBB_COUNTER(results_malformed),
+	VBB_COUNTER(discard_shift),
+	VBB_COUNTER(blocks_taken),
+	VBB_COUNTER(blocks_split),
+	VBB_COUNTER(out_of_memory),
+	VBB_COUNTER(inflate_ns),
+	VBB_COUNTER(deflate_ns),
+	VBB_COUNTER(wait_ns),
+};
+
+static struct dentry *vbb_counters_root;
+
+static int vbb_counters_show(struct seq_file *m, void *unused)
+{
+	struct vbb_balloon *vb = m->private;
+	const char *name;
+	unsigned int i;
+
+	mutex_lock(&vb->lock);
+	seq_printf(m, "target_pages %lu\n", vb->target);
+	seq_printf(m, "actual_pages %lu\n", vb->actual);
+	seq_printf(m, "moving_pages %lu\n", vb->moving[VBB_INFLATE] + vb->moving[VBB_DEFLATE]);
+	seq_printf(m, "broken %u\n", vb->broken);
+	for (i = 0; i < ARRAY_SIZE(vbb_counters_table); i++)
+		seq_printf(m, "%s %llu\n", vbb_counters_table[i].name,
+			   *(u64 *)((u8 *)&vb->counters + vbb_counters_table[i].offset));
+	for (i = 0; i < VBB_NR_FAULTS; i++) {
+		name = vbb_err_name(vbb_err_from_fault(i));
+		if (name && vb->counters.fault[i])
+			seq_printf(m, "fault_%s %llu\n", name, vb->counters.fault[i]);
+	}
+	mutex_unlock(&vb->lock);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(vbb_counters);
+
+void vbb_counters_init(void)
+{
+	vbb_counters_root = debugfs_create_dir(KBUILD_MODNAME, NULL);
+}
+
+void vbb_counters_exit(void)
+{
+	debugfs_remove(vbb_counters_root);
+}
+
+void vbb_counters_add(struct vbb_balloon *vb)
+{
+	vb->debugfs = debugfs_create_file(dev_name(&vb->vdev->dev), 0444, vbb_counters_root, vb, &vbb_counters_fops);
+}
+
+void vbb_counters_remove(struct vbb_balloon *vb)
+{
+	debugfs_remove(vb->debugfs);
+}

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Blocks of pages: taken from the kernel, kept, sorted, given back. */
+#include <linux/gfp.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/sort.h>
+#include <linux/vmstat.h>
+
+#include "balloon.h"
+
+/* A block is a single number while it is sorted and encoded: its pfn, and below that its order */
+#define VBB_KEY_ORDER_BITS 4
+#define VBB_KEY_ORDER_MASK ((1U << VBB_KEY_ORDER_BITS) - 1)
+static_assert(VBB_NR_ORDERS <= 1 << VBB_KEY_ORDER_BITS);
+
+void vbb_blocks_init(struct vbb_blocks *b)
+{
+	unsigned int order;
+
+	for (order = 0; order < VBB_NR_ORDERS; order++)
+		INIT_LIST_HEAD(&b->order[order]);
+	b->nr_pages = 0;
+}
+
+static void vbb_blocks_add(struct vbb_blocks *b, struct page *page, unsigned int order)
+{
+	list_add(&page->lru, &b->order[order]);
+	b->nr_pages += 1UL << order;
+}
+
+/**
+ * vbb_blocks_move() - move all blocks
+ * @to: where to; keeps what it has
+ * @from: where from; is empty afterwards
+ */
+void vbb_blocks_move(struct vbb_blocks *to, struct vbb_blocks *from)
+{
+	unsigned int order;
+
+	for (order = 0; order < VBB_NR_ORDERS; order++)
+		list_splice_init(&from->order[order], &to->order[order]);
+	to->nr_pages += from->nr_pages;
+	from->nr_pages = 0;
+}
+
+static void vbb_blocks_split(struct vbb_blocks *b, struct page *page, unsigned int order)
+{
+	unsigned int i;
+
+	list_del(&page->lru);
+	split_page(page, order);
+	for (i = 0; i < 1U << order; i++)
+		list_add(&page[i].lru, &b->order[0]);
+}
+
+/* Take the largest block of at most nr_pages out; where all are larger, the smallest is split first. */
+static struct page *vbb_blocks_take(struct vbb_blocks *b, unsigned long nr_pages, unsigned int *order, bool *split)
+{
+	const unsigned int top = min_t(unsigned int, ilog2(nr_pages), VBB_NR_ORDERS - 1);
+	unsigned int i = top + 1;
+	struct page *page;
+
+	while (i--) {
+		page = list_first_entry_or_null(&b->order[i], struct page, lru);
+		if (page)
+			goto found;
+	}
+	for (i = top + 1; i < VBB_NR_ORDERS; i++) {
+		page = list_first_entry_or_null(&b->order[i], struct page, lru);
+		if (page)
+			break;
+	}
+	if (i == VBB_NR_ORDERS)
+		return NULL;
+	vbb_blocks_split(b, page, i);
+	*split = true;
+	i = 0;
+found:
+	list_del(&page->lru);
+	b->nr_pages -= 1UL << i;
+	*order = i;
+	return page;
+}
+
+/*
+ * A block that is not to be had at once is not worth anybody's page cache, and waking kswapd for it neither; a single
+ * page is, since the host asks for memory and not only for free memory. Nobody is killed for either.
+ */
+static struct page *vbb_block_alloc(unsigned int order)
+{
+	gfp_t gfp = GFP_HIGHUSER | __GFP_NORETRY | __GFP_NOWARN | __GFP_NOMEMALLOC;
+	struct page *page;
+	unsigned int i;
+
+	if (order)
+		gfp &= ~__GFP_RECLAIM;
+	page = alloc_pages(gfp, order);
+	if (!page)
+		return NULL;
+	/* crash dumps and /proc/kcore keep off such pages; reading them would fill them again */
+	for (i = 0; i < 1U << order; i++)
+		__SetPageOffline(page + i);
+	adjust_managed_page_count(page, -(1L << order));
+	count_vm_events(BALLOON_INFLATE, 1L << order);
+	return page;
+}
+
+static void vbb_block_free(struct page *page, unsigned int order)
+{
+	unsigned int i;
+
+	for (i = 0; i < 1U << order; i++)
+		__ClearPageOffline(page + i);
+	adjust_managed_page_count(page, 1L << order);
+	count_vm_events(BALLOON_DEFLATE, 1L << order);
+	__free_pages(page, order);
+}
+
+/**
+ * vbb_blocks_free() - give all blocks back to the kernel
+ * @b: the blocks; none is left
+ */
+void vbb_blocks_free(struct vbb_blocks *b)
+{
+	unsigned int order = VBB_NR_ORDERS;
+	struct page *page, *next;
+
+	while (order--) {
+		list_for_each_entry_safe(page, next, &b->order[order], lru) {
+			vbb_block_free(page, order);
+			cond_resched();
+		}
+		INIT_LIST_HEAD(&b->order[order]);
+	}
+	b->nr_pages = 0;
+}
+
+int vbb_batch_init(struct vbb_batch *batch)
+{
+	vbb_blocks_init(&batch->blocks);
+	batch->keys = kvmalloc_array(VBB_BATCH_BLOCKS, sizeof(*batch->keys), GFP_KERNEL);
+	return batch->keys ? 0 : -ENOMEM;
+}
+
+void vbb_batch_exit(struct vbb_batch *batch)
+{
+	vbb_blocks_free(&batch->blocks);
+	kvfree(batch->keys);
+}
+
+static void vbb_batch_open(struct vbb_batch *batch, enum vbb_dir dir)
+{
+	batch->dir = dir;
+	batch->nr = 0;
+	batch->pos = 0;
+	batch->ascending = true;
+}
+
+static void vbb_batch_add(struct vbb_batch *batch, struct page *page, unsigned int order)
+{
+	u64 key = (u64)page_to_pfn(page) << VBB_KEY_ORDER_BITS | order;
+
+	if (batch->nr && batch->keys[batch->nr - 1] > key)
+		batch->ascending = false;
+	batch->keys[batch->nr++] = key;
+	vbb_blocks_add(&batch->blocks, page, order);
+}
+
+static int vbb_key_cmp(const void *a, const void *b)
+{
+	u64 x = *(const u64 *)a, y = *(const u64 *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* The encoder is at its best with ascending runs, and the device discards more at a time */
+static void vbb_batch_close(struct vbb_batch *batch)
+{
+	if (!batch->ascending)
+		sort(batch->keys, batch->nr, sizeof(*batch->keys), vbb_key_cmp, NULL);
+}
+
+/**
+ * vbb_batch_inflate() - take blocks from the kernel into an empty batch
+ * @batch: the batch
+ * @nr_pages: pages wanted; a batch may be full with fewer
+ * @stop: ends it early when it becomes true
+ *
+ * Return: false where the kernel has no more to give.
+ */
+bool vbb_batch_inflate(struct vbb_batch *batch, unsigned long nr_pages, const bool *stop)
+{
+	unsigned int order = VBB_NR_ORDERS - 1;
+	struct page *page;
+	bool more = true;
+
+	vbb_batch_open(batch, VBB_INFLATE);
+	while (nr_pages && batch->nr < VBB_BATCH_BLOCKS && !READ_ONCE(*stop)) {
+		order = min_t(unsigned int, order, ilog2(nr_pages));
+		page = vbb_block_alloc(order);
+		if (page) {
+			vbb_batch_add(batch, page, order);
+			nr_pages -= 1UL << order;
+		} else if (order) {
+			order--;
+		} else {
+			more = false;
+			break;
+		}
+		cond_resched();
+	}
+	vbb_batch_close(batch);
+	return more;
+}
+
+/**
+ * vbb_batch_deflate() - take blocks from the balloon into an empty batch
+ * @batch: the batch
+ * @from: the balloon's blocks
+ * @nr_pages: pages wanted; a batch may be full with fewer, and the balloon empty
+ *
+ * Return: blocks that had to be split.
+ */
+unsigned int vbb_batch_deflate(struct vbb_batch *batch, struct vbb_blocks *from, unsigned long nr_pages)
+{
+	unsigned int order, nr_split = 0;
+	struct page *page;
+
+	vbb_batch_open(batch, VBB_DEFLATE);
+	while (nr_pages && batch->nr < VBB_BATCH_BLOCKS) {
+		bool split = false;
+
+		page = vbb_blocks_take(from, nr_pages, &order, &split);
+		if (!page)
+			break;
+		vbb_batch_add(batch, page, order);
+		nr_pages -= 1UL << order;
+		nr_split += split;
+		cond_resched();
+	}
+	vbb_batch_close(batch);
+	return nr_split;
+}
+
+/**
+ * vbb_batch_next() - make the next block the batch's rest
+ * @batch: the batch; has a block that was not yet put, and no rest
+ * @unit_shift: log2 of the message's units in a page
+ */
+void vbb_batch_next(struct vbb_batch *batch, unsigned int unit_shift)
+{
+	u64 key = batch->keys[batch->pos++];
+
+	batch->rest.pfn = key >> VBB_KEY_ORDER_BITS << unit_shift;
+	batch->rest.nr_pages = 1ULL << ((key & VBB_KEY_ORDER_MASK) + unit_shift);
+}

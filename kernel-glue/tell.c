@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/* Messages: a batch goes out in as many as it takes; they are retired in the order in which they went. */
+#include <linux/gfp.h>
+#include <linux/mm.h>
+#include <linux/scatterlist.h>
+
+#include "balloon.h"
+
+/**
+ * vbb_tell_init() - take all buffers that telling ever needs
+ * @vb: the balloon; its queues are found
+ * @formats: VBB_FMT_*, what the messages may use
+ *
+ * Return: 0; -ENOMEM; -EINVAL where a queue is too short for a message.
+ */
+int vbb_tell_init(struct vbb_balloon *vb, u32 formats)
+{
+	struct vbb_enc_cfg cfg = { .page_shift = PAGE_SHIFT, .formats = formats };
+	unsigned int i, nr_desc;
+	struct vbb_seg seg;
+	struct vbb_msg msg;
+
+	vb->results = formats != VBB_FMT_PFNS;
+	vb->msg_len = VBB_RESULT_OFF;
+	if (formats == VBB_FMT_PFNS) {
+		vb->msg_len = VBB_PFNS_LEN;
+		cfg.page_shift = VIRTIO_BALLOON_PAGE_SHIFT_MIN;
+	}
+	vb->unit_shift = PAGE_SHIFT - cfg.page_shift;
+	nr_desc = min(virtqueue_get_vring_size(vb->vqs[VBB_INFLATE]), virtqueue_get_vring_size(vb->vqs[VBB_DEFLATE]));
+	vb->nr_slots = min_t(unsigned int, nr_desc / (1 + vb->results), VBB_NR_SLOTS);
+	if (!vb->nr_slots)
+		return -EINVAL;
+	for (i = 0; i < vb->nr_slots; i++) {
+		vbb_blocks_init(&vb->slots[i].blocks);
+		vb->slots[i].buf = (u8 *)__get_free_pages(GFP_KERNEL, get_order(VBB_SLOT_LEN));
+		if (!vb->slots[i].buf)
+			return -ENOMEM;
+	}
+	vb->enc = kvzalloc(sizeof(*vb->enc), GFP_KERNEL);
+	if (!vb->enc)
+		return -ENOMEM;
+	seg.base = vb->slots[0].buf;
+	seg.len = vb->msg_len;
+	/* the empty message that init opens is closed at once, so that a message is always opened by next */
+	if (vbb_enc_init(vb->enc, &cfg, &seg, 1) || vbb_enc_finish(vb->enc, 0, &msg))
+		return -EINVAL;
+	return 0;
+}
+
+/**
+ * vbb_tell_exit() - give buffers back, and the pages in flight
+ * @vb: the balloon; the device has no access any more
+ */
+void vbb_tell_exit(struct vbb_balloon *vb)
+{
+	unsigned int i;
+
+	for (i = 0; i < vb->nr_slots && vb->slots[i].buf; i++) {
+		vbb_blocks_free(&vb->slots[i].blocks);
+		free_pages((unsigned long)vb->slots[i].buf, get_order(VBB_SLOT_LEN));
+	}
+	kvfree(vb->enc);
+}
+
+/* Put as much of the batch into a message as it takes. */
+static void vbb_tell_encode(struct vbb_balloon *vb, struct vbb_slot *slot, struct vbb_msg *msg)
+{
+	struct vbb_seg seg = { .base = slot->buf, .len = vb->msg_len };
+	struct vbb_batch *batch = &vb->batch;
+	int err;
+
+	vbb_enc_next(vb->enc, &seg, 1);
+	while (batch->rest.nr_pages || batch->pos < batch->nr) {
+		if (!batch->rest.nr_pages)
+			vbb_batch_next(batch, vb->unit_shift);
+		err = vbb_enc_put(vb->enc, &batch->rest);
+		if (err == VBB_E_NOSPC)
+			break;
+		if (err) {
+			/* the old format ends at 16 TiB; such pages stay in the balloon, and the device knows nothing of them */
+			vb->counters.pages_unnamed += batch->rest.nr_pages >> vb->unit_shift;
+			batch->rest.nr_pages = 0;
+		}
+	}
+	vbb_enc_finish(vb->enc, 0, msg);
+}
+
+static void vbb_tell_count(struct vbb_balloon *vb, enum vbb_dir dir, const struct vbb_msg *msg)
+{
+	struct vbb_counters *c = &vb->counters;
+
+	if (dir == VBB_INFLATE)
+		c->inflate_pages += msg->nr_pages >> vb->unit_shift;
+	else
+		c->deflate_pages += msg->nr_pages >> vb->unit_shift;
+	if (msg->format == VBB_FMT_BITMAP)
+		c->messages_bitmap++;
+	else if (msg->format == VBB_FMT_RECORDS)
+		c->messages_records++;
+	else
+		c->messages_pfns++;
+	c->records_block += msg->nr_blocks;
+	c->records_bitmap += msg->nr_bitmaps;
+	c->records_extent += msg->nr_extents;
+	c->bytes += msg->len;
+}
+
+static int vbb_tell_queue(struct vbb_balloon *vb, struct vbb_slot *slot, const struct vbb_msg *msg)
+{
+	struct scatterlist out, in, *sgs[] = { &out, &in };
+	struct virtqueue *vq = vb->vqs[slot->dir];
+	int err;
+
+	sg_init_one(&out, slot->buf, msg->len);
+	sg_init_one(&in, slot->buf + VBB_RESULT_OFF, VBB_RESULT_LEN);
+	err = virtqueue_add_sgs(vq, sgs, 1, vb->results, slot, GFP_NOWAIT | __GFP_NOWARN);
+	if (err)
+		return err;
+	vbb_tell_count(vb, slot->dir, msg);
+	if (virtqueue_kick_prepare(vq)) {
+		vb->counters.kicks++;
+		virtqueue_notify(vq);
+	}
+	return 0;
+}
+
+/**
+ * vbb_tell_send() - send what is left of the batch, as far as slots are free
+ * @vb: the balloon
+ *
+ * Return: true where nothing is left.
+ */
+bool vbb_tell_send(struct vbb_balloon *vb)
+{
+	struct vbb_batch *batch = &vb->batch;
+	struct vbb_slot *slot;
+	struct vbb_msg msg;
+	int err;
+
+	while (batch->rest.nr_pages || batch->pos < batch->nr) {
+		if (vb->head - vb->tail == vb->nr_slots)
+			return false;
+		slot = &vb->slots[vb->head++ % vb->nr_slots];
+		slot->dir = batch->dir;
+		slot->used = false;
+		vbb_tell_encode(vb, slot, &msg);
+		if (!batch->rest.nr_pages && batch->pos == batch->nr)
+			vbb_blocks_move(&slot->blocks, &batch->blocks);
+		if (!msg.len) {
+			slot->used = true;
+			continue;
+		}
+		err = vbb_tell_queue(vb, slot, &msg);
+		if (err) {
+			dev_err(&vb->vdev->dev, "cannot send: %d; the balloon stands still\n", err);
+			vb->broken = true;
+			return false;
+		}
+	}
+	return true;
+}
+
+static void vbb_tell_fault(struct vbb_balloon *vb, int err)
+{
+	vb->counters.fault[vbb_err_fault(err)]++;
+	dev_warn_ratelimited(&vb->vdev->dev, "the device's result: %s\n", vbb_strerror(err));
+}
+
+static void vbb_tell_result(struct vbb_balloon *vb, struct vbb_slot *slot)
+{
+	struct vbb_seg seg = { .base = slot->buf + VBB_RESULT_OFF, .len = VBB_RESULT_LEN };
+	struct vbb_counters *c = &vb->counters;
+	u64 *const by_status[] = {
+		[VIRTIO_BALLOON_STATUS_OK] = &c->results_ok,
+		[VIRTIO_BALLOON_STATUS_PARTIAL] = &c->results_partial,
+		[VIRTIO_BALLOON_STATUS_INHIBITED] = &c->results_inhibited,
+		[VIRTIO_BALLOON_STATUS_MALFORMED] = &c->results_malformed,
+	};
+	struct vbb_result result;
+	int err;
+
+	if (!vb->results || !slot->used_len) {
+		c->results_none++;
+		return;
+	}
+	err = slot->used_len == VBB_RESULT_LEN ? vbb_result_load(&result, &seg, 1) : VBB_E_LEN;
+	if (err) {
+		vbb_tell_fault(vb, err);
+		return;
+	}
+	(*by_status[result.status])++;
+	c->discard_shift = result.discard_shift;
+	if (slot->dir == VBB_INFLATE)
+		c->inflate_pages_done += result.nr_pages;
+	else
+		c->deflate_pages_done += result.nr_pages;
+}
+
+static void vbb_tell_retire(struct vbb_balloon *vb, struct vbb_slot *slot)
+{
+	unsigned long nr_pages = slot->blocks.nr_pages;
+
+	vbb_tell_result(vb, slot);
+	vb->moving[slot->dir] -= nr_pages;
+	if (slot->dir == VBB_INFLATE) {
+		vb->actual += nr_pages;
+		vbb_blocks_move(&vb->blocks, &slot->blocks);
+	} else {
+		vb->actual -= nr_pages;
+		vbb_blocks_free(&slot->blocks);
+	}
+}
+
+/**
+ * vbb_tell_reap() - take back the messages that the device is done with
+ * @vb: the balloon
+ *
+ * A block may lie in two messages, and belongs to the later one: what is used out of order waits for what went before.
+ */
+void vbb_tell_reap(struct vbb_balloon *vb)
+{
+	struct vbb_slot *slot;
+	unsigned int dir, len;
+
+	for (dir = 0; dir < VBB_NR_DIRS; dir++) {
+		while ((slot = virtqueue_get_buf(vb->vqs[dir], &len))) {
+			slot->used_len = len;
+			slot->used = true;
+		}
+	}
+	while (vb->tail != vb->head) {
+		slot = &vb->slots[vb->tail % vb->nr_slots];
+		if (!slot->used)
+			break;
+		vbb_tell_retire(vb, slot);
+		vb->tail++;
+	}
+}
