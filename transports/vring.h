@@ -156,7 +156,8 @@ struct vbb_vring_slot {
  * queue
  */
 struct vbb_vring_tables {
-	vbb_u8 *base;		/* num tables of nr_descs * 16 bytes; the caller's, in one RAM block */
+	/* num tables of nr_descs * 16 bytes; the caller's, in one block of the RAM map */
+	vbb_u8 *base;
 	vbb_u32 nr_descs;	/* in each table, at most num; 0: all chains lie in the ring */
 };
 
