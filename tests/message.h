@@ -140,12 +140,12 @@ static inline void message_random(struct message *m, uint64_t *seed)
 	}
 	/* a few bytes less, or a bit flipped */
 	if (!test_below(seed, 8) && m->len) {
-		m->len -= test_below(seed, m->len < 12 ? m->len : 12);
+		m->len -= test_index(seed, m->len < 12 ? m->len : 12);
 		if (!m->pfns && m->len >= VBB_HDR_LEN && test_below(seed, 4))
 			message_set(m, 24, m->len - VBB_HDR_LEN, 8);
 	}
 	if (!test_below(seed, 8) && m->len)
-		m->bytes[test_below(seed, m->len)] ^= (uint8_t)(1 << test_below(seed, 8));
+		m->bytes[test_index(seed, m->len)] ^= (uint8_t)(1 << test_below(seed, 8));
 }
 
 #endif

@@ -32,6 +32,11 @@ static inline uint64_t test_below(uint64_t *state, uint64_t n)
 	return test_rand(state) % n;
 }
 
+static inline size_t test_index(uint64_t *state, size_t n)
+{
+	return (size_t)test_below(state, n);
+}
+
 /* A buffer in pieces of their own, so that a sanitizer sees a step over an edge. */
 struct test_cut {
 	struct vbb_seg seg[16];

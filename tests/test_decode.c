@@ -21,7 +21,7 @@ static void assert_same(const struct oracle *o, const struct message *m, const s
 /* A message in one piece and in many, at once and step by step, against the oracle */
 static void check(const struct message *m, uint64_t *seed)
 {
-	size_t a = test_below(seed, m->len + 1), b = a + test_below(seed, m->len - a + 1);
+	size_t a = test_index(seed, m->len + 1), b = a + test_index(seed, m->len - a + 1);
 	struct test_cut cut = { .nr_segs = 0 };
 	struct oracle o;
 
@@ -868,7 +868,7 @@ static void test_every_pattern_through_the_encoder(void **state)
 			assert_int_equal(msg.len != 0, pattern != 0);
 			if (!msg.len)
 				continue;
-			m.len = msg.len;
+			m.len = (size_t)msg.len;
 			assert_pattern(&m, first_pages[0], pattern);
 		}
 	}

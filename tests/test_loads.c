@@ -50,11 +50,11 @@ static void assert_loaded_once(void)
 /* Up to 8 pieces of one buffer */
 static size_t cut_in_place(uint8_t *p, size_t len, struct vbb_seg *seg, uint64_t *seed)
 {
-	size_t nr, off = 0, nr_segs = 1 + test_below(seed, 8);
+	size_t nr, off = 0, nr_segs = 1 + test_index(seed, 8);
 
 	for (nr = 0; nr < nr_segs; nr++) {
 		seg[nr].base = p + off;
-		seg[nr].len = nr + 1 == nr_segs ? len - off : test_below(seed, len - off + 1);
+		seg[nr].len = nr + 1 == nr_segs ? len - off : test_index(seed, len - off + 1);
 		off += seg[nr].len;
 	}
 	return nr_segs;
@@ -137,7 +137,7 @@ static void test_results_and_requests_are_loaded_once(void **state)
 
 	(void)state;
 	for (i = 0; i < 20000; i++) {
-		size_t k, len = test_below(&seed, sizeof(bytes) + 1), nr_segs;
+		size_t k, len = test_index(&seed, sizeof(bytes) + 1), nr_segs;
 		struct vbb_result result;
 		struct vbb_seg seg[8];
 		struct vbb_req req;

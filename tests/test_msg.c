@@ -147,7 +147,7 @@ static void test_result_loads_over_every_cut(void **state)
 
 	(void)state;
 	test_for_each_cut(&cut, result_bytes, sizeof(result_bytes), a, b) {
-		struct vbb_result r;
+		struct vbb_result r = { 0 };
 
 		assert_int_equal(vbb_result_load(&r, cut.seg, cut.nr_segs), 0);
 		assert_int_equal(r.nr_pages, result.nr_pages);
