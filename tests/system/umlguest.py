@@ -59,16 +59,20 @@ def memory_dir(need_len):
 
 
 class Child:
-    """A process with a group of its own, which is killed when this process or the object ends."""
+    """A process with a group of its own and a folder for its sockets.
 
-    def __init__(self, argv, **popen):
+    Both go when the object ends, or when this process does.
+    """
+
+    def __init__(self, argv, folder, **popen):
         self.argv = [str(arg) for arg in argv]
+        self._folder = folder
         self.process = subprocess.Popen(self.argv, start_new_session=True, **popen)
         self.pid = self.process.pid
         # End of file on the pipe means that we are gone, whatever ended us.
         self._watchdog = subprocess.Popen(
-            ["sh", "-c", 'trap "" INT TERM HUP; read -r _; kill -9 -- "-$0"', str(self.pid)],
-            stdin=subprocess.PIPE, start_new_session=True,
+            ["sh", "-c", 'trap "" INT TERM HUP; read -r _; kill -s KILL -- "-$0"; rm -rf "$1"',
+             str(self.pid), folder], stdin=subprocess.PIPE, start_new_session=True,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def alive(self):
@@ -95,6 +99,7 @@ class Child:
             self._watchdog.kill()
         self._watchdog.stdin.close()
         self._watchdog.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self):
         return self
@@ -147,18 +152,18 @@ class Guest(Child):
         self._answers = {}
         self._next_id = 1
         self._changed = threading.Condition()
-        self._dir = tempfile.mkdtemp(prefix="vbb-guest-")
+        folder = tempfile.mkdtemp(prefix="vbb-guest-")
         self._log = open(log, "ab") if log else None
         mem_dir = memory_dir(self.mem_len)
         to_guest, self._commands = os.pipe()
         answers, from_guest = os.pipe()
         argv = [] if random_base else ["setarch", "-R"]
         argv += [pathlib.Path(build) / "linux", f"mem={mem_mib}M", f"initrd={initrd}",
-                 "root=/dev/ram0", "rdinit=/init", f"uml_dir={self._dir}", "con=null",
+                 "root=/dev/ram0", "rdinit=/init", f"uml_dir={folder}", "con=null",
                  "con0=null,fd:1", f"con1=fd:{to_guest},fd:{from_guest}", "vbb_tty=/dev/tty1"]
         argv += [f"virtio_uml.device={path}:5" for path in devices]
         argv += list(append)
-        super().__init__(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        super().__init__(argv, folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT, pass_fds=(to_guest, from_guest),
                          env={**os.environ, "TMPDIR": mem_dir})
         os.close(to_guest)
@@ -260,9 +265,18 @@ class Guest(Child):
         return {name: int(value) for name, value in
                 (line.split() for line in self.cat("/proc/vmstat").splitlines())}
 
-    def fill(self, mib=None, timeout=300):
-        """Writes to mib MiB of free memory, all by default, and frees it; returns the MiB."""
-        return int(self.run(f"fill {mib if mib is not None else 1 << 40}", timeout))
+    def fill(self, timeout=300):
+        """Writes to all free memory and frees it."""
+        self.run(f"fill {1 << 40}", timeout)
+        self.populate()
+
+    def populate(self):
+        """Lets the host give memory for all that the guest has not touched, in no time."""
+        fd = os.open(self._mem_fd, os.O_RDWR)
+        try:
+            os.posix_fallocate(fd, 0, os.fstat(fd).st_size)
+        finally:
+            os.close(fd)
 
     def hold(self, mib=300, seed=1, timeout=120):
         """Fills a file in the guest's memory with random data."""
@@ -280,6 +294,7 @@ class Guest(Child):
     def fragment(self, step=16, timeout=300):
         """Pins every step'th page frame of the free memory; returns the number of pinned pages."""
         text = self.run(f"fragment {step}", timeout)
+        self.populate()
         return int(dict(pair.split("=") for pair in text.split())["pinned"])
 
     def unpin(self):
@@ -321,7 +336,6 @@ class Guest(Child):
         if self._log:
             self._log.close()
             self._log = None
-        shutil.rmtree(self._dir, ignore_errors=True)
 
 
 def unescape(text):
@@ -409,15 +423,15 @@ class Device(Child):
     """A running device: `vbb device`, with a socket for the guest and one for QMP."""
 
     def __init__(self, vbb, options=(), log=None):
-        self._dir = tempfile.mkdtemp(prefix="vbb-device-")
-        self.socket = os.path.join(self._dir, "vhost")
-        self.log = log or os.path.join(self._dir, "log")
+        folder = tempfile.mkdtemp(prefix="vbb-device-")
+        self.socket = os.path.join(folder, "vhost")
+        self.log = log or os.path.join(folder, "log")
+        qmp = os.path.join(folder, "qmp")
         with open(self.log, "ab") as output:
-            super().__init__([vbb, "device", "--socket", self.socket, "--qmp",
-                              os.path.join(self._dir, "qmp"), *options],
-                             stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+            super().__init__([vbb, "device", "--socket", self.socket, "--qmp", qmp, *options],
+                             folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
         try:
-            self.qmp = Qmp(os.path.join(self._dir, "qmp"))
+            self.qmp = Qmp(qmp)
         except (HarnessError, OSError) as error:
             said = pathlib.Path(self.log).read_text(errors="replace")
             self.kill()
@@ -443,4 +457,3 @@ class Device(Child):
         super().kill()
         if hasattr(self, "qmp"):
             self.qmp.close()
-        shutil.rmtree(self._dir, ignore_errors=True)
