@@ -39,7 +39,8 @@ static int vbb_dec_stop_pfn(struct vbb_dec *d)
 	return vbb_dec_stop(d, d->limit_pfn < end ? VBB_E_PFN_LIMIT : VBB_E_PFN_RANGE, d->mark);
 }
 
-static void vbb_dec_reset(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs)
+static void vbb_dec_reset(struct vbb_dec *d, const struct vbb_dec_cfg *cfg,
+			  const struct vbb_seg *seg, size_t nr_segs)
 {
 	vbb_cur_init(&d->cur, seg, nr_segs);
 	d->len = d->cur.left;
@@ -86,13 +87,15 @@ static int vbb_hdr_check(const struct vbb_hdr *h, const struct vbb_dec_cfg *cfg,
 	if (!answer && h->cmd)
 		return VBB_E_CMD;
 	*off = offsetof(struct virtio_balloon_bmap_hdr, page_shift);
-	if (h->page_shift < VIRTIO_BALLOON_PAGE_SHIFT_MIN || h->page_shift > VIRTIO_BALLOON_PAGE_SHIFT_MAX)
+	if (h->page_shift < VIRTIO_BALLOON_PAGE_SHIFT_MIN ||
+	    h->page_shift > VIRTIO_BALLOON_PAGE_SHIFT_MAX)
 		return VBB_E_PAGE_SHIFT;
 	*off = offsetof(struct virtio_balloon_bmap_hdr, flag);
 	if (h->flag && !(answer && vbb_flag_ends(h->flag)))
 		return VBB_E_FLAG;
 	*off = offsetof(struct virtio_balloon_bmap_hdr, format);
-	if (h->format > VIRTIO_BALLOON_FORMAT_VALUES || (h->format == VIRTIO_BALLOON_FORMAT_VALUES && !answer) ||
+	if (h->format > VIRTIO_BALLOON_FORMAT_VALUES ||
+	    (h->format == VIRTIO_BALLOON_FORMAT_VALUES && !answer) ||
 	    (h->format == VIRTIO_BALLOON_FORMAT_RECORDS && !cfg->records))
 		return VBB_E_FORMAT;
 	*off = offsetof(struct virtio_balloon_bmap_hdr, req_id);
@@ -120,7 +123,8 @@ static int vbb_hdr_check_len(const struct vbb_hdr *h, vbb_u64 left)
 	return 0;
 }
 
-int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs)
+int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg,
+		 size_t nr_segs)
 {
 	vbb_u64 off = 0;
 	int err;
@@ -145,7 +149,8 @@ int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct 
 	return 0;
 }
 
-void vbb_dec_init_pfns(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs)
+void vbb_dec_init_pfns(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg,
+		       size_t nr_segs)
 {
 	vbb_dec_reset(d, cfg, seg, nr_segs);
 	vbb_dec_set_limit(d);
@@ -216,7 +221,10 @@ static int vbb_dec_load_pfn(struct vbb_dec *d, struct vbb_range *found)
 	return vbb_dec_give(d, vbb_cur_load32(&d->cur), 1, found);
 }
 
-/* The next record of format RECORDS; at least 8 bytes are left, since what is left is a multiple of 8 */
+/*
+ * The next record of format RECORDS; at least 8 bytes are left, since what is left is a multiple of
+ * 8
+ */
 static int vbb_dec_load_record(struct vbb_dec *d, struct vbb_range *found)
 {
 	vbb_u64 rec, pfn, nr_pages;
@@ -254,7 +262,10 @@ static int vbb_dec_load_record(struct vbb_dec *d, struct vbb_range *found)
 	return 0;
 }
 
-/* One step: load something, or find a run in what is loaded. 1: *found is a run; 0: none, or d->fault is set */
+/*
+ * One step: load something, or find a run in what is loaded. 1: *found is a run; 0: none, or
+ * d->fault is set
+ */
 static int vbb_dec_step(struct vbb_dec *d, struct vbb_range *found)
 {
 	if (d->word)

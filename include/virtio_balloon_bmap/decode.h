@@ -12,9 +12,12 @@ VBB_BEGIN_DECLS
  * struct vbb_dec_cfg - what the receiver knows before it sees a message
  */
 struct vbb_dec_cfg {
-	enum vbb_queue queue;	/* decides which header fields are legal */
-	bool records;		/* VIRTIO_BALLOON_F_PAGE_RECORDS was negotiated */
-	vbb_u64 limit_pfn;	/* pages at or past it are faults, in the message's unit; 0: no limit of ours */
+	/** @queue: decides which header fields are legal */
+	enum vbb_queue queue;
+	/** @records: VIRTIO_BALLOON_F_PAGE_RECORDS was negotiated */
+	bool records;
+	/** @limit_pfn: pages at or past it are faults, in the message's unit; 0: none */
+	vbb_u64 limit_pfn;
 };
 
 /**
@@ -23,11 +26,15 @@ struct vbb_dec_cfg {
  * The caller's; hdr and the counters may be read at any time, the rest is private.
  */
 struct vbb_dec {
-	struct vbb_hdr hdr;		/* the header, once vbb_dec_init() gave 0 */
-	vbb_u64 nr_blocks;		/* records seen: single blocks */
-	vbb_u64 nr_bitmaps;		/* records seen: bitmaps */
-	vbb_u64 nr_extents;		/* records seen: extents */
-	/* private */
+	/** @hdr: the header, once vbb_dec_init() gave 0 */
+	struct vbb_hdr hdr;
+	/** @nr_blocks: records seen: single blocks */
+	vbb_u64 nr_blocks;
+	/** @nr_bitmaps: records seen: bitmaps */
+	vbb_u64 nr_bitmaps;
+	/** @nr_extents: records seen: extents */
+	vbb_u64 nr_extents;
+	/* private: */
 	struct vbb_cur cur;		/* where we read */
 	vbb_u64 len;			/* of the whole message, bytes */
 	vbb_u64 mark;			/* offset in the message of what was loaded last */
@@ -38,7 +45,7 @@ struct vbb_dec {
 	vbb_u64 nr_words;		/* bitmap: words not yet loaded */
 	vbb_u64 nr_bits;		/* bitmap: bits loaded so far, those of word included */
 	vbb_u64 word;			/* bitmap: bits loaded and not yet given */
-	struct vbb_range run;		/* found and not yet given; grows while its neighbours follow */
+	struct vbb_range run;		/* found, not yet given; may still grow */
 	int fault;			/* what ended it: 0 nothing yet, 1 the end, < 0 a fault */
 	vbb_u32 order;			/* bitmap: log2 of the pages of a bit */
 	bool pfns;			/* the old format */
@@ -51,17 +58,20 @@ struct vbb_dec {
  * vbb_dec_init() - begin to decode a page message, and check its header
  * @d: the decoder; the caller's, any content
  * @cfg: what the receiver knows; only read during the call
- * @seg: the message: the readable segments of its chain, cut anywhere; borrowed until the last call with @d
+ * @seg: the message: the readable segments of its chain, cut anywhere; borrowed until the last call
+ *     with @d
  * @nr_segs: how many
  *
  * Loads each byte of the header once. After a failure @d gives no run.
  *
  * Spec: "Page message" and "Malformed messages".
  *
- * Return: 0; the peer's fault: VBB_E_SHORT, VBB_E_LEN, VBB_E_LEN_MAX, VBB_E_LEN_EMPTY, VBB_E_LEN_ALIGN, VBB_E_CMD,
- * VBB_E_PAGE_SHIFT, VBB_E_FLAG, VBB_E_FORMAT, VBB_E_REQ_ID, VBB_E_START_PFN, VBB_E_PAYLOAD.
+ * Return: 0; the peer's fault: VBB_E_SHORT, VBB_E_LEN, VBB_E_LEN_MAX, VBB_E_LEN_EMPTY,
+ * VBB_E_LEN_ALIGN, VBB_E_CMD, VBB_E_PAGE_SHIFT, VBB_E_FLAG, VBB_E_FORMAT, VBB_E_REQ_ID,
+ * VBB_E_START_PFN, VBB_E_PAYLOAD.
  */
-VBB_PUBLIC int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs);
+VBB_PUBLIC int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg,
+			    const struct vbb_seg *seg, size_t nr_segs);
 
 /**
  * vbb_dec_init_pfns() - begin to decode a buffer of the old format: le32 numbers of 4 KiB frames
@@ -70,17 +80,19 @@ VBB_PUBLIC int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, co
  * @seg: the readable segments of the chain, cut anywhere; borrowed until the last call with @d
  * @nr_segs: how many
  *
- * A length that is no multiple of 4 is a fault behind the last whole number, which vbb_dec_next() tells.
+ * A length that is no multiple of 4 is a fault behind the last whole number, which vbb_dec_next()
+ * tells.
  */
-VBB_PUBLIC void vbb_dec_init_pfns(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg,
-				  size_t nr_segs);
+VBB_PUBLIC void vbb_dec_init_pfns(struct vbb_dec *d, const struct vbb_dec_cfg *cfg,
+				  const struct vbb_seg *seg, size_t nr_segs);
 
 /**
  * vbb_dec_set_budget() - bound the work of the calls that follow
  * @d: the decoder
  * @steps: a word loaded is a step, and a run found is one; VBB_BUDGET_NONE after vbb_dec_init()
  *
- * A receiver that must not hold a lock for long sets a budget, works until VBB_E_BUDGET, lets go, and sets it anew.
+ * A receiver that must not hold a lock for long sets a budget, works until VBB_E_BUDGET, lets go,
+ * and sets it anew.
  */
 static inline void vbb_dec_set_budget(struct vbb_dec *d, vbb_u64 steps)
 {
@@ -90,15 +102,15 @@ static inline void vbb_dec_set_budget(struct vbb_dec *d, vbb_u64 steps)
 /**
  * vbb_dec_next() - the next run of pages
  * @d: the decoder
- * @r: receives the run: valid, not empty, below the limit, in units of the message's page_shift; runs that follow one
- *     another in the message and touch or overlap come out as one
+ * @r: receives the run: valid, not empty, below the limit, in units of the message's page_shift;
+ *     runs that follow one another in the message and touch or overlap come out as one
  *
- * Act on each run as it comes: what came before a fault stands, and nothing comes after one. Format VALUES names no
- * pages: 0 at once.
+ * Act on each run as it comes: what came before a fault stands, and nothing comes after one. Format
+ * VALUES names no pages: 0 at once.
  *
- * Return: 1 with a run; 0 at the end; VBB_E_BUDGET: set a budget and call again; or the peer's fault, which stays:
- * VBB_E_REC_ORDER, VBB_E_REC_ALIGN, VBB_E_REC_TRUNC, VBB_E_REC_COUNT, VBB_E_PFN_RANGE, VBB_E_PFN_LIMIT,
- * VBB_E_LEN_ALIGN (old format), or what vbb_dec_init() said.
+ * Return: 1 with a run; 0 at the end; VBB_E_BUDGET: set a budget and call again; or the peer's
+ * fault, which stays: VBB_E_REC_ORDER, VBB_E_REC_ALIGN, VBB_E_REC_TRUNC, VBB_E_REC_COUNT,
+ * VBB_E_PFN_RANGE, VBB_E_PFN_LIMIT, VBB_E_LEN_ALIGN (old format), or what vbb_dec_init() said.
  */
 VBB_PUBLIC int vbb_dec_next(struct vbb_dec *d, struct vbb_range *r);
 
@@ -107,8 +119,8 @@ VBB_PUBLIC int vbb_dec_next(struct vbb_dec *d, struct vbb_range *r);
  * @d: the decoder
  * @value: receives the number
  *
- * Return: 1 with a number; 0 at the end; VBB_E_BUDGET; VBB_E_STATE where the format is another; or what
- * vbb_dec_init() said.
+ * Return: 1 with a number; 0 at the end; VBB_E_BUDGET; VBB_E_STATE where the format is another; or
+ * what vbb_dec_init() said.
  */
 VBB_PUBLIC int vbb_dec_next_value(struct vbb_dec *d, vbb_u64 *value);
 

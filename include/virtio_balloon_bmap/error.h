@@ -49,11 +49,7 @@ VBB_BEGIN_DECLS
 	X(STATE, -81, "not a call for this state") \
 	X(TOOSMALL, -82, "the buffer is smaller than the smallest message")
 
-/**
- * enum vbb_err - what a call returns when it fails
- *
- * All are negative; 0 and positive values are successes, told by each function.
- */
+/* What a call returns when it fails: negative. 0 and more are successes, told by each function. */
 enum vbb_err {
 #define VBB_ERR_ENUM(name, number, text) VBB_E_##name = (number),
 	VBB_ERRORS(VBB_ERR_ENUM)
@@ -90,7 +86,8 @@ static inline int vbb_err_from_fault(int fault)
  * vbb_err_name() - the name of an error, without its prefix
  * @err: what a call returned
  *
- * Return: a constant string such as "REC_ORDER"; "OK" for 0 and more; NULL where there is no such error.
+ * Return: a constant string such as "REC_ORDER"; "OK" for 0 and more; NULL where there is no such
+ * error.
  */
 VBB_PUBLIC const char *vbb_err_name(int err);
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
 /*
- * The leaves: loads and stores of memory that a peer may share, and bit tricks, one line each. They are the trusted
- * base of every proof above them, so nothing else belongs here. A load reads its bytes exactly once, and promises
- * nothing of the value: the peer may rewrite it between any two calls.
+ * The leaves: loads and stores of memory that a peer may share, and bit tricks, one line each. They
+ * are the trusted base of every proof above them, so nothing else belongs here. A load reads its
+ * bytes exactly once, and promises nothing of the value: the peer may rewrite it between any two
+ * calls.
  */
 #ifndef VIRTIO_BALLOON_BMAP_LEAF_H
 #define VIRTIO_BALLOON_BMAP_LEAF_H
@@ -69,10 +70,14 @@ static inline vbb_u64 vbb_shr(vbb_u64 v, vbb_u32 n)
 	return v >> n;
 }
 
-/* Number of the lowest set bit; v is not 0. Two halves, since 32-bit compilers call a library for the whole. */
+/*
+ * Number of the lowest set bit; v is not 0. Two halves, since 32-bit compilers call a library for
+ * the whole.
+ */
 static inline vbb_u32 vbb_ctz64(vbb_u64 v)
 {
-	return (vbb_u32)v ? (vbb_u32)__builtin_ctz((vbb_u32)v) : 32 + (vbb_u32)__builtin_ctz((vbb_u32)(v >> 32));
+	return (vbb_u32)v ? (vbb_u32)__builtin_ctz((vbb_u32)v) :
+			    32 + (vbb_u32)__builtin_ctz((vbb_u32)(v >> 32));
 }
 
 /* How many bits are set from bit b upwards without a gap; b at most 63 */

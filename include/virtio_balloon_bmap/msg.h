@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
-/* The fixed parts of messages, as the host's CPU likes them: headers of page messages, and results. */
+/* The fixed parts of messages, as the CPU likes them: headers of page messages, and results. */
 #ifndef VIRTIO_BALLOON_BMAP_MSG_H
 #define VIRTIO_BALLOON_BMAP_MSG_H
 
@@ -13,7 +13,7 @@ VBB_BEGIN_DECLS
 #define VBB_RESULT_LEN	sizeof(struct virtio_balloon_bmap_result)
 
 /**
- * enum vbb_queue - the kind of queue that a message travels on; it decides which header fields are legal
+ * enum vbb_queue - the kind of queue that a message travels on, by which header fields are legal
  * @VBB_QUEUE_BALLOON: inflate and deflate: cmd, flag and req_id are 0
  * @VBB_QUEUE_HOST_REQUEST: answers to the host's requests
  */
@@ -26,22 +26,32 @@ enum vbb_queue {
  * struct vbb_hdr - a page message's header in the CPU's byte order
  */
 struct vbb_hdr {
-	vbb_u16 cmd;		/* VIRTIO_BALLOON_CMD_*, or 0 */
-	vbb_u16 page_shift;	/* log2 of the page size in bytes */
-	vbb_u16 flag;		/* VIRTIO_BALLOON_FLAG_* */
-	vbb_u16 format;		/* VIRTIO_BALLOON_FORMAT_* */
-	vbb_u64 req_id;		/* the request answered, or 0 */
-	vbb_u64 start_pfn;	/* pfn of bit 0, format BITMAP */
-	vbb_u64 bmap_len;	/* bytes of payload */
+	/** @cmd: VIRTIO_BALLOON_CMD_*, or 0 */
+	vbb_u16 cmd;
+	/** @page_shift: log2 of the page size in bytes */
+	vbb_u16 page_shift;
+	/** @flag: VIRTIO_BALLOON_FLAG_* */
+	vbb_u16 flag;
+	/** @format: VIRTIO_BALLOON_FORMAT_* */
+	vbb_u16 format;
+	/** @req_id: the request answered, or 0 */
+	vbb_u64 req_id;
+	/** @start_pfn: pfn of bit 0, format BITMAP */
+	vbb_u64 start_pfn;
+	/** @bmap_len: bytes of payload */
+	vbb_u64 bmap_len;
 };
 
 /**
  * struct vbb_result - a result in the CPU's byte order
  */
 struct vbb_result {
-	vbb_u64 nr_pages;	/* pages acted on, in the message's unit */
-	vbb_u16 status;		/* VIRTIO_BALLOON_STATUS_* */
-	vbb_u16 discard_shift;	/* log2 of the smallest discard in bytes; 0: unknown */
+	/** @nr_pages: pages acted on, in the message's unit */
+	vbb_u64 nr_pages;
+	/** @status: VIRTIO_BALLOON_STATUS_* */
+	vbb_u16 status;
+	/** @discard_shift: log2 of the smallest discard in bytes; 0: unknown */
+	vbb_u16 discard_shift;
 };
 
 /**
@@ -103,9 +113,11 @@ static inline int vbb_hdr_store(const struct vbb_hdr *h, struct vbb_cur *c)
  * @seg: the device-writable segments of the chain; the caller's
  * @nr_segs: how many
  *
- * The caller has seen that the chain was used with length VBB_RESULT_LEN; with 0 there is no result.
+ * The caller has seen that the chain was used with length VBB_RESULT_LEN; with 0 there is no
+ * result.
  *
- * Return: 0; VBB_E_SHORT; VBB_E_STATUS where the status is unknown; VBB_E_RESERVED. Only 0 makes *@r meaningful.
+ * Return: 0; VBB_E_SHORT; VBB_E_STATUS where the status is unknown; VBB_E_RESERVED. Only 0 makes
+ * *@r meaningful.
  */
 static inline int vbb_result_load(struct vbb_result *r, const struct vbb_seg *seg, size_t nr_segs)
 {
@@ -128,9 +140,11 @@ static inline int vbb_result_load(struct vbb_result *r, const struct vbb_seg *se
  * @seg: the device-writable segments of the chain; the caller's
  * @nr_segs: how many
  *
- * Return: bytes written: VBB_RESULT_LEN, or 0 where the segments have no room for it; this is the chain's used length.
+ * Return: bytes written: VBB_RESULT_LEN, or 0 where the segments have no room for it; this is the
+ * chain's used length.
  */
-static inline vbb_u32 vbb_result_store(const struct vbb_result *r, const struct vbb_seg *seg, size_t nr_segs)
+static inline vbb_u32 vbb_result_store(const struct vbb_result *r, const struct vbb_seg *seg,
+				       size_t nr_segs)
 {
 	struct vbb_cur c;
 

@@ -15,19 +15,24 @@ VBB_BEGIN_DECLS
 /**
  * struct vbb_range - a run of pages, half-open: [pfn, pfn + nr_pages)
  *
- * Valid where pfn + nr_pages does not pass VBB_PFN_END; what a decoder gives is valid and not empty.
+ * Valid where pfn + nr_pages does not pass VBB_PFN_END; what a decoder gives is valid and not
+ * empty.
  */
 struct vbb_range {
-	vbb_u64 pfn;		/* first page, in the unit that goes with it */
-	vbb_u64 nr_pages;	/* how many; 0 is the empty run */
+	/** @pfn: first page, in the unit that goes with it */
+	vbb_u64 pfn;
+	/** @nr_pages: how many; 0 is the empty run */
+	vbb_u64 nr_pages;
 };
 
 /**
  * struct vbb_span - a run of bytes, [gpa, gpa + len); gpa + len may be 2^64, written 0
  */
 struct vbb_span {
-	vbb_u64 gpa;	/* first byte, guest physical */
-	vbb_u64 len;	/* bytes */
+	/** @gpa: first byte, guest physical */
+	vbb_u64 gpa;
+	/** @len: bytes */
+	vbb_u64 len;
 };
 
 /**
@@ -104,22 +109,24 @@ static inline bool vbb_range_merge(struct vbb_range *r, const struct vbb_range *
  * @r: a valid or empty run
  * @page_shift: log2 of its page size in bytes, 12 to 30
  *
- * Return: the bytes. Where @r is not empty and ends at 2^64, gpa + len wraps to 0; len itself is exact but for the
- * whole address space, which is one byte short of it.
+ * Return: the bytes. Where @r is not empty and ends at 2^64, gpa + len wraps to 0; len itself is
+ * exact but for the whole address space, which is one byte short of it.
  */
 static inline struct vbb_span vbb_range_span(const struct vbb_range *r, vbb_u32 page_shift)
 {
 	struct vbb_span s;
 
 	s.gpa = r->pfn * vbb_pow2(page_shift);
-	s.len = r->nr_pages == vbb_pfn_end(page_shift) ? ~(vbb_u64)0 : r->nr_pages * vbb_pow2(page_shift);
+	s.len = r->nr_pages == vbb_pfn_end(page_shift) ? ~(vbb_u64)0 :
+							 r->nr_pages * vbb_pow2(page_shift);
 	return s;
 }
 
 /**
  * vbb_span_shrink() - keep only the host pages that a run covers whole
  * @s: a run of bytes; becomes its whole host pages, len 0 where there is none
- * @base: a byte at which some host page begins, for blocks that are not aligned to the host's pages; else 0
+ * @base: a byte at which some host page begins, for blocks that are not aligned to the host's
+ *     pages; else 0
  * @host_shift: log2 of the host page size in bytes, 0 to 63
  *
  * Return: true where something is left.
@@ -142,10 +149,14 @@ static inline bool vbb_span_shrink(struct vbb_span *s, vbb_u64 base, vbb_u32 hos
  * struct vbb_ram - a block of guest RAM
  */
 struct vbb_ram {
-	vbb_u64 gpa;		/* first byte, guest physical */
-	vbb_u64 len;		/* bytes, at least 1; gpa + len - 1 does not wrap */
-	vbb_u64 addr;		/* where it lies for the host: an address, or an offset, as the caller likes */
-	vbb_u32 host_shift;	/* log2 of the host page size that backs it; addr is a multiple of that size */
+	/** @gpa: first byte, guest physical */
+	vbb_u64 gpa;
+	/** @len: bytes, at least 1; gpa + len - 1 does not wrap */
+	vbb_u64 len;
+	/** @addr: where it lies for the host: an address, or an offset, as the caller likes */
+	vbb_u64 addr;
+	/** @host_shift: log2 of the host page size that backs it; addr is a multiple of it */
+	vbb_u32 host_shift;
 };
 
 /**
@@ -154,24 +165,30 @@ struct vbb_ram {
  * The caller's array, sorted by gpa, without overlaps; vbb_ram_map_check() says whether it is.
  */
 struct vbb_ram_map {
-	const struct vbb_ram *ram;	/* the blocks */
-	size_t nr;			/* how many */
+	/** @ram: the blocks */
+	const struct vbb_ram *ram;
+	/** @nr: how many */
+	size_t nr;
 };
 
 /**
  * struct vbb_piece - the part of a run that lies in one block of RAM
  */
 struct vbb_piece {
-	struct vbb_span span;		/* guest physical */
-	vbb_u64 addr;			/* of its first byte, in the block's own terms */
-	const struct vbb_ram *ram;	/* the block */
+	/** @span: guest physical */
+	struct vbb_span span;
+	/** @addr: of its first byte, in the block's own terms */
+	vbb_u64 addr;
+	/** @ram: the block */
+	const struct vbb_ram *ram;
 };
 
 /**
  * vbb_ram_map_check() - is an array of blocks a map?
  * @map: the map; the caller's
  *
- * Return: 0, or VBB_E_INVAL where a block is empty, wraps, is not sorted, overlaps, or is not aligned to its page.
+ * Return: 0, or VBB_E_INVAL where a block is empty, wraps, is not sorted, overlaps, or is not
+ * aligned to its page.
  */
 static inline int vbb_ram_map_check(const struct vbb_ram_map *map)
 {
@@ -196,11 +213,13 @@ static inline int vbb_ram_map_check(const struct vbb_ram_map *map)
  * @rest: the run in bytes, from vbb_range_span(); what comes before the piece's end is taken off it
  * @piece: receives the piece; as long as block and run allow
  *
- * Holes, and block borders, never lie inside a piece. Two searches a piece at most; a run over N blocks takes N calls.
+ * Holes, and block borders, never lie inside a piece. Two searches a piece at most; a run over N
+ * blocks takes N calls.
  *
  * Return: true with a piece; false where no RAM is left in the run, which is then empty.
  */
-static inline bool vbb_ram_map_next(const struct vbb_ram_map *map, struct vbb_span *rest, struct vbb_piece *piece)
+static inline bool vbb_ram_map_next(const struct vbb_ram_map *map, struct vbb_span *rest,
+				    struct vbb_piece *piece)
 {
 	size_t lo = 0, hi = map->nr;
 	vbb_u64 last, ram_last, skip = 0;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
-/* A message may be cut into segments anywhere, inside a field too. A cursor walks over the cuts, forwards only. */
+/* A message may be cut anywhere, also inside a field. A cursor walks over the cuts, forwards. */
 #ifndef VIRTIO_BALLOON_BMAP_SEG_H
 #define VIRTIO_BALLOON_BMAP_SEG_H
 
@@ -11,22 +11,29 @@ VBB_BEGIN_DECLS
  * struct vbb_seg - a piece of memory, laid out as struct iovec
  */
 struct vbb_seg {
-	void *base;	/* first byte; may be NULL where len is 0 */
-	size_t len;	/* bytes */
+	/** @base: first byte; may be NULL where len is 0 */
+	void *base;
+	/** @len: bytes */
+	size_t len;
 };
 
 /**
  * struct vbb_cur - a cursor over segments
  *
- * The array of segments is the caller's, is private to it (never shared with the peer), and stays as it is while
- * the cursor is in use. The memory that it points to may be shared.
+ * The array of segments is the caller's, is private to it (never shared with the peer), and stays
+ * as it is while the cursor is in use. The memory that it points to may be shared.
  */
 struct vbb_cur {
-	const struct vbb_seg *seg;	/* the segments */
-	size_t nr_segs;			/* how many */
-	size_t idx;			/* the segment that we are in */
-	size_t off;			/* bytes of it that are behind us */
-	vbb_u64 left;			/* bytes ahead, over all segments */
+	/** @seg: the segments */
+	const struct vbb_seg *seg;
+	/** @nr_segs: how many */
+	size_t nr_segs;
+	/** @idx: the segment that we are in */
+	size_t idx;
+	/** @off: bytes of it that are behind us */
+	size_t off;
+	/** @left: bytes ahead, over all segments */
+	vbb_u64 left;
 };
 
 /**

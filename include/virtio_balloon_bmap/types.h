@@ -71,7 +71,7 @@ typedef vbb_u64 VBB_BITWISE vbb_le64;
 #define VBB_STATIC_ASSERT(cond, msg) _Static_assert(cond, msg)
 #endif
 
-/* The shared library hides everything that is not marked; a static one and the kernel do not care. */
+/* The shared library hides all that is not marked; a static one and the kernel do not care. */
 #if defined(__GNUC__) && !defined(__KERNEL__)
 #define VBB_PUBLIC __attribute__((visibility("default")))
 #else

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
 /*
- * What is on the wire, and nothing else (docs/spec.md). All little-endian. These structures say how the bytes lie;
- * peers' bytes are never cast to them, but loaded field by field.
+ * What is on the wire, and nothing else (docs/spec.md). All little-endian. These structures say how
+ * the bytes lie; peers' bytes are never cast to them, but loaded field by field.
  */
 #ifndef VIRTIO_BALLOON_BMAP_WIRE_H
 #define VIRTIO_BALLOON_BMAP_WIRE_H
@@ -11,7 +11,7 @@
 /* Feature bits: the one table to change when numbers are assigned. All need VIRTIO_F_VERSION_1. */
 #define VIRTIO_BALLOON_F_PAGE_BITMAP	60 /* inflate and deflate buffers are page messages */
 #define VIRTIO_BALLOON_F_HOST_REQ_VQ	61 /* the host_request queue; needs PAGE_BITMAP */
-#define VIRTIO_BALLOON_F_PAGE_RECORDS	62 /* messages may use format RECORDS; needs PAGE_BITMAP */
+#define VIRTIO_BALLOON_F_PAGE_RECORDS	62 /* format RECORDS may be used; needs PAGE_BITMAP */
 
 /* struct virtio_balloon_bmap_hdr.format */
 #define VIRTIO_BALLOON_FORMAT_BITMAP	0
@@ -60,9 +60,7 @@
 #define VIRTIO_BALLOON_REC_BITMAP_MAX	62 /* 1 to 62: so many words of bitmap */
 #define VIRTIO_BALLOON_REC_EXTENT	63 /* a word with a page count */
 
-/**
- * struct virtio_balloon_bmap_hdr - head of a page message; bmap_len bytes of payload follow
- */
+/* Head of a page message; bmap_len bytes of payload follow. */
 struct virtio_balloon_bmap_hdr {
 	vbb_le16 cmd;		/* inflate, deflate: 0; host_request: the command answered */
 	vbb_le16 page_shift;	/* a pfn counts units of 1 << page_shift bytes */
@@ -73,28 +71,22 @@ struct virtio_balloon_bmap_hdr {
 	vbb_le64 bmap_len;	/* bytes of payload */
 };
 
-/**
- * struct virtio_balloon_bmap_result - what the device made of an inflate or deflate message
- */
+/* What the device made of an inflate or deflate message. */
 struct virtio_balloon_bmap_result {
 	vbb_le64 nr_pages;	/* pages acted on, in the message's unit */
 	vbb_le16 status;	/* VIRTIO_BALLOON_STATUS_* */
-	vbb_le16 discard_shift;	/* log2 of the smallest unit in bytes that can be discarded; 0: unknown */
+	vbb_le16 discard_shift;	/* log2 of the smallest discard in bytes; 0: unknown */
 	vbb_le32 reserved;	/* written 0; a driver refuses others */
 };
 
-/**
- * struct virtio_balloon_req_hdr - a request without arguments
- */
+/* A request without arguments. */
 struct virtio_balloon_req_hdr {
 	vbb_le16 cmd;		/* VIRTIO_BALLOON_CMD_* */
 	vbb_le16 reserved[3];	/* written 0; a driver refuses others */
 	vbb_le64 param;		/* the request's id, not 0 */
 };
 
-/**
- * struct virtio_balloon_req - a request with arguments
- */
+/* A request with arguments. */
 struct virtio_balloon_req {
 	struct virtio_balloon_req_hdr hdr;	/* command and id */
 	vbb_le64 arg0;				/* by command */
