@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+/* vbb decode: messages to runs of pages. */
+#include "vbb.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+
+static const char help[] =
+	"Usage: vbb decode [OPTION]... [FILE]\n"
+	"Read page messages, one behind the other, from FILE (without one, or with '-': from stdin) and\n"
+	"print the pages that they name, '0xPFN COUNT', one merged run a line.\n"
+	"\n"
+	"  --format pfns          FILE is an array of the old format, not messages\n"
+	"  --queue inflate        what an inflate or deflate queue carries (default)\n"
+	"  --queue host_request   answers to host requests\n"
+	"  --max-pfn N            pages at or past N are faults\n"
+	"  --help                 print this and exit\n"
+	"\n"
+	"The first fault ends it, with exit status 65, behind the runs that came before.\n";
+
+enum { OPT_FORMAT = 256, OPT_QUEUE, OPT_MAX_PFN, OPT_HELP };
+
+static const struct option options[] = {
+	{ "format", required_argument, NULL, OPT_FORMAT },
+	{ "queue", required_argument, NULL, OPT_QUEUE },
+	{ "max-pfn", required_argument, NULL, OPT_MAX_PFN },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+/* What is printed; a run waits here for what touches it */
+struct printer {
+	struct vbb_range run;
+	vbb_u32 page_shift;	/* 0 before the first message */
+};
+
+static void print_pending(struct printer *p)
+{
+	if (p->run.nr_pages)
+		printf("0x%" PRIx64 " %" PRIu64 "\n", p->run.pfn, p->run.nr_pages);
+	p->run.nr_pages = 0;
+}
+
+static void print_run(struct printer *p, const struct vbb_range *r)
+{
+	if (p->run.nr_pages && vbb_range_merge(&p->run, r))
+		return;
+	print_pending(p);
+	p->run = *r;
+}
+
+/* Runs of different units do not merge, and whoever reads on must know. */
+static void print_unit(struct printer *p, vbb_u32 page_shift)
+{
+	if (p->page_shift && p->page_shift != page_shift) {
+		print_pending(p);
+		printf("# page_shift %" PRIu32 "\n", page_shift);
+	}
+	p->page_shift = page_shift;
+}
+
+/* One message. Return: 0, or the peer's fault */
+static int decode_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg, struct printer *p)
+{
+	struct vbb_range run;
+	struct vbb_dec dec;
+	struct vbb_seg seg;
+	vbb_u64 value;
+	int err;
+
+	err = vbb_reader_dec_init(r, &dec, cfg, &seg);
+	if (!err) {
+		print_unit(p, dec.hdr.page_shift);
+		vbb_dec_for_each(&dec, &run)
+			print_run(p, &run);
+		err = vbb_dec_next(&dec, &run);
+	}
+	if (!err && r->framing == VBB_FRAMING_MSGS && dec.hdr.format == VIRTIO_BALLOON_FORMAT_VALUES) {
+		print_pending(p);
+		while (vbb_dec_next_value(&dec, &value) > 0)
+			printf("# value %" PRIu64 "\n", value);
+	}
+	if (!err)
+		return 0;
+	print_pending(p);
+	fflush(stdout);
+	vbb_warn("%s: message %" PRIu64 ", byte %" PRIu64 ": %s: %s", r->in.name, r->nr,
+		 r->msg_off + vbb_dec_fault_off(&dec), vbb_err_name(err), vbb_strerror(err));
+	return err;
+}
+
+static int decode(struct vbb_reader *r, const struct vbb_dec_cfg *cfg)
+{
+	struct printer p = { .page_shift = 0 };
+	int fault = 0, err;
+
+	while (!fault && !ferror(stdout) && vbb_reader_next(r))
+		fault = decode_msg(r, cfg, &p);
+	print_pending(&p);
+	err = vbb_reader_fini(r);
+	if (err)
+		return err;
+	return fault ? VBB_EXIT_DATA : 0;
+}
+
+int vbb_cmd_decode(int argc, char **argv)
+{
+	struct vbb_dec_cfg cfg = { .queue = VBB_QUEUE_BALLOON, .records = true };
+	struct vbb_reader r = { .framing = VBB_FRAMING_MSGS };
+	int opt, err = 0;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (opt) {
+		case OPT_FORMAT:
+			if (strcmp(optarg, "pfns"))
+				return vbb_usage(argv[0], "--format %s: not pfns", optarg);
+			r.framing = VBB_FRAMING_PFNS;
+			break;
+		case OPT_QUEUE:
+			err = vbb_opt_queue(argv[0], optarg, &cfg.queue);
+			break;
+		case OPT_MAX_PFN:
+			err = vbb_opt_num(argv[0], "max-pfn", optarg, 1, ~(vbb_u64)0, &cfg.limit_pfn);
+			break;
+		case OPT_HELP:
+			fputs(help, stdout);
+			return 0;
+		default:
+			return vbb_usage(argv[0], NULL);
+		}
+		if (err)
+			return err;
+	}
+	err = vbb_reader_init(&r, argc, argv, optind);
+	return err ? err : decode(&r, &cfg);
+}

@@ -1,0 +1,459 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+/* vbb dump: what stands in messages, for a person or as JSON; malformed ones too, up to the fault. */
+#include "vbb.h"
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include <json-c/json.h>
+
+static const char help[] =
+	"Usage: vbb dump [OPTION]... [FILE]\n"
+	"Show every field and record of the page messages in FILE (without one, or with '-': in stdin).\n"
+	"\n"
+	"  --json                 one JSON object a message, each on a line of its own\n"
+	"  --format pfns          FILE is an array of the old format, not messages\n"
+	"  --format request       FILE is one host request\n"
+	"  --format result        FILE is one result of a device\n"
+	"  --queue inflate        what an inflate or deflate queue carries (default)\n"
+	"  --queue host_request   answers to host requests\n"
+	"  --max-pfn N            pages at or past N are faults\n"
+	"  --help                 print this and exit\n"
+	"\n"
+	"A malformed message is shown up to its fault, and makes the exit status 65.\n";
+
+enum { OPT_JSON = 256, OPT_FORMAT, OPT_QUEUE, OPT_MAX_PFN, OPT_HELP };
+
+static const struct option options[] = {
+	{ "json", no_argument, NULL, OPT_JSON },
+	{ "format", required_argument, NULL, OPT_FORMAT },
+	{ "queue", required_argument, NULL, OPT_QUEUE },
+	{ "max-pfn", required_argument, NULL, OPT_MAX_PFN },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ NULL, 0, NULL, 0 },
+};
+
+static const char *const format_names[] = { "BITMAP", "RECORDS", "VALUES", NULL };
+static const char *const flag_names[] = { "CONT", "DONE", "UNSUPPORTED", "BUSY", "CANCELLED", "FAILED", NULL };
+static const char *const cmd_names[] = { "GET_UNUSED_PAGES", "DROP_CACHE", "CANCEL", NULL };
+static const char *const status_names[] = { "OK", "PARTIAL", "INHIBITED", "MALFORMED", NULL };
+
+/* A field of a header, a request or a result */
+struct field {
+	const char *key;
+	vbb_u64 value;
+	const char *const *names;	/* of the values from 0 on, up to a NULL; may be absent */
+};
+
+/* One message, and what the decoder said of it before anything is shown */
+struct view {
+	const struct vbb_reader *r;
+	enum vbb_queue queue;
+	bool json;
+	struct vbb_dec dec;
+	int fault;		/* 0: none */
+	vbb_u64 nr_pages;	/* that a receiver acts on */
+	vbb_u64 nr_runs;	/* and in how many runs */
+	vbb_u64 nr_items;	/* shown so far */
+};
+
+static void json_u64(struct json_object *o, const char *key, vbb_u64 v)
+{
+	json_object_object_add(o, key, json_object_new_uint64(v));
+}
+
+static void json_str(struct json_object *o, const char *key, const char *s)
+{
+	json_object_object_add(o, key, json_object_new_string(s));
+}
+
+/* Bits, not a number */
+static struct json_object *json_word(vbb_u64 w)
+{
+	char s[sizeof("0x0123456789abcdef")];
+
+	snprintf(s, sizeof(s), "0x%016" PRIx64, w);
+	return json_object_new_string(s);
+}
+
+/* Prints the object and lets it go. */
+static void json_print(struct json_object *o)
+{
+	fputs(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN), stdout);
+	json_object_put(o);
+}
+
+static void show_fields(const struct field *f, size_t nr, bool json)
+{
+	struct json_object *o = json ? json_object_new_object() : NULL;
+	size_t i;
+
+	for (; nr; nr--, f++) {
+		if (json) {
+			json_u64(o, f->key, f->value);
+			continue;
+		}
+		printf("  %-13s %" PRIu64, f->key, f->value);
+		if (f->value > 9)
+			printf(" 0x%" PRIx64, f->value);
+		for (i = 0; f->names && f->names[i]; i++) {
+			if (i == f->value)
+				printf(" %s", f->names[i]);
+		}
+		putchar('\n');
+	}
+	if (json)
+		json_print(o);
+}
+
+static void show_fault(int fault, vbb_u64 byte, bool json)
+{
+	struct json_object *o;
+
+	if (!json) {
+		printf("  byte %" PRIu64 ": fault: %s: %s\n", byte, vbb_err_name(fault), vbb_strerror(fault));
+		return;
+	}
+	o = json_object_new_object();
+	json_u64(o, "byte", byte);
+	json_str(o, "name", vbb_err_name(fault));
+	json_str(o, "text", vbb_strerror(fault));
+	fputs(",\"fault\":", stdout);
+	json_print(o);
+}
+
+static struct json_object *json_new_item(const struct view *v, size_t off, const char *kind)
+{
+	struct json_object *o = json_object_new_object();
+
+	json_u64(o, "byte", v->r->msg_off + off);
+	json_str(o, "kind", kind);
+	return o;
+}
+
+static void json_show_item(struct view *v, struct json_object *o)
+{
+	if (v->nr_items++)
+		putchar(',');
+	json_print(o);
+}
+
+/* len bytes of the message, at most 8, as a number */
+static vbb_u64 load(const struct view *v, size_t off, size_t len)
+{
+	vbb_u64 n = 0;
+
+	while (len--)
+		n = n << 8 | v->r->buf[off + len];
+	return n;
+}
+
+static vbb_u64 nr_bits(vbb_u64 w)
+{
+	vbb_u64 n = 0;
+
+	for (; w; w &= w - 1)
+		n++;
+	return n;
+}
+
+/* A frame of the old format, or a value */
+static void show_number(struct view *v, size_t off, const char *kind, const char *key, vbb_u64 number)
+{
+	struct json_object *o;
+
+	if (v->json) {
+		o = json_new_item(v, off, kind);
+		json_u64(o, key, number);
+		json_show_item(v, o);
+	} else {
+		printf("  byte %" PRIu64 ": %s %" PRIu64 " 0x%" PRIx64 "\n", v->r->msg_off + off, kind, number,
+		       number);
+	}
+}
+
+static void show_word(struct view *v, size_t off, vbb_u64 word)
+{
+	vbb_u64 pfn = v->dec.hdr.start_pfn + 8 * (vbb_u64)(off - VBB_HDR_LEN);
+	struct json_object *o;
+
+	if (v->json) {
+		o = json_new_item(v, off, "word");
+		json_u64(o, "pfn", pfn);
+		json_u64(o, "nr_pages", nr_bits(word));
+		json_object_object_add(o, "word", json_word(word));
+		json_show_item(v, o);
+	} else {
+		printf("  byte %zu: word, pfn 0x%" PRIx64 ": %" PRIu64 " pages: 0x%016" PRIx64 "\n", off, pfn,
+		       nr_bits(word), word);
+	}
+}
+
+/* nr_words of what follows a record's first word are there. Whether its fields are legal is the decoder's to say. */
+static void show_record(struct view *v, size_t off, vbb_u64 rec, size_t nr_words)
+{
+	vbb_u64 pfn = rec >> VIRTIO_BALLOON_REC_PFN_SHIFT & VIRTIO_BALLOON_REC_PFN_MASK;
+	vbb_u32 order = (vbb_u32)(rec >> VIRTIO_BALLOON_REC_ORDER_SHIFT & VIRTIO_BALLOON_REC_ORDER_MASK);
+	vbb_u64 code = rec >> VIRTIO_BALLOON_REC_CODE_SHIFT & VIRTIO_BALLOON_REC_CODE_MASK;
+	bool bitmap = code && code != VIRTIO_BALLOON_REC_EXTENT;
+	const char *kind = bitmap ? "bitmap" : code ? "extent" : "block";
+	struct json_object *o = NULL, *words = NULL;
+	vbb_u64 nr_pages = code ? 0 : vbb_pow2(order);
+	size_t i;
+
+	for (i = 1; i <= nr_words; i++) {
+		vbb_u64 word = load(v, off + 8 * i, 8);
+
+		nr_pages += bitmap ? nr_bits(word) * vbb_pow2(order) : word;
+	}
+	if (v->json) {
+		o = json_new_item(v, off, kind);
+		json_u64(o, "pfn", pfn);
+		json_u64(o, "order", order);
+		json_u64(o, "nr_pages", nr_pages);
+	} else {
+		printf("  byte %zu: %s, pfn 0x%" PRIx64 ", order %" PRIu32 ": %" PRIu64 " pages\n", off, kind, pfn,
+		       order, nr_pages);
+	}
+	if (v->json && bitmap)
+		words = json_object_new_array();
+	for (i = 1; bitmap && i <= nr_words; i++) {
+		vbb_u64 word = load(v, off + 8 * i, 8);
+
+		if (words)
+			json_object_array_add(words, json_word(word));
+		else
+			printf("    0x%016" PRIx64 "\n", word);
+	}
+	if (words)
+		json_object_object_add(o, "words", words);
+	if (o)
+		json_show_item(v, o);
+}
+
+/* What begins at a byte of a payload with len bytes to its end. Return: how many it takes */
+static size_t show_item(struct view *v, size_t off, size_t len)
+{
+	size_t unit = v->r->framing == VBB_FRAMING_PFNS ? 4 : 8;
+	vbb_u64 first = load(v, off, len < unit ? len : unit);
+	size_t nr_words;
+
+	if (v->r->framing == VBB_FRAMING_PFNS) {
+		if (len >= unit)
+			show_number(v, off, "frame", "pfn", first);
+		return unit;
+	}
+	if (v->dec.hdr.format == VIRTIO_BALLOON_FORMAT_BITMAP) {
+		if (first)
+			show_word(v, off, first);
+		return unit;
+	}
+	if (v->dec.hdr.format == VIRTIO_BALLOON_FORMAT_VALUES) {
+		show_number(v, off, "value", "value", first);
+		return unit;
+	}
+	nr_words = (size_t)(first >> VIRTIO_BALLOON_REC_CODE_SHIFT);
+	if (nr_words == VIRTIO_BALLOON_REC_EXTENT)
+		nr_words = 1;
+	if (nr_words > len / unit - 1)
+		nr_words = len / unit - 1;
+	show_record(v, off, first, nr_words);
+	return unit + unit * nr_words;
+}
+
+/* The payload, up to and with what is at fault; none of it where the header is */
+static void show_payload(struct view *v)
+{
+	size_t off = v->r->framing == VBB_FRAMING_PFNS ? 0 : VBB_HDR_LEN;
+	vbb_u64 last = v->fault ? vbb_dec_fault_off(&v->dec) : v->r->len;
+
+	if (v->fault && last < off)
+		return;
+	while (off < v->r->len && off <= last)
+		off += show_item(v, off, v->r->len - off);
+}
+
+static void show_header(const struct view *v)
+{
+	bool answer = v->queue == VBB_QUEUE_HOST_REQUEST;
+	const struct vbb_hdr *h = &v->dec.hdr;
+	const struct field fields[] = {
+		{ "cmd", h->cmd, answer ? cmd_names : NULL },
+		{ "page_shift", h->page_shift, NULL },
+		{ "flag", h->flag, answer ? flag_names : NULL },
+		{ "format", h->format, format_names },
+		{ "req_id", h->req_id, NULL },
+		{ "start_pfn", h->start_pfn, NULL },
+		{ "bmap_len", h->bmap_len, NULL },
+	};
+
+	show_fields(fields, sizeof(fields) / sizeof(fields[0]), v->json);
+}
+
+static void show_text(struct view *v, bool has_header)
+{
+	const struct vbb_reader *r = v->r;
+
+	printf("message %" PRIu64 ": %zu bytes at %" PRIu64 "\n", r->nr, r->len, r->file_off);
+	if (has_header)
+		show_header(v);
+	show_payload(v);
+	if (v->fault)
+		show_fault(v->fault, r->msg_off + vbb_dec_fault_off(&v->dec), false);
+	printf("  %" PRIu64 " pages in %" PRIu64 " runs\n", v->nr_pages, v->nr_runs);
+}
+
+/* Item by item, since a message can have hundreds of thousands */
+static void show_json(struct view *v, bool has_header)
+{
+	const struct vbb_reader *r = v->r;
+
+	printf("{\"message\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"len\":%zu", r->nr, r->file_off, r->len);
+	if (has_header) {
+		fputs(",\"header\":", stdout);
+		show_header(v);
+	}
+	fputs(",\"items\":[", stdout);
+	show_payload(v);
+	printf("],\"nr_pages\":%" PRIu64 ",\"nr_runs\":%" PRIu64, v->nr_pages, v->nr_runs);
+	if (v->fault)
+		show_fault(v->fault, r->msg_off + vbb_dec_fault_off(&v->dec), true);
+	puts("}");
+}
+
+/* Return: 0, or the peer's fault */
+static int dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg, bool json)
+{
+	bool has_header = r->framing == VBB_FRAMING_MSGS && r->len >= VBB_HDR_LEN;
+	struct view v = { .r = r, .queue = cfg->queue, .json = json };
+	struct vbb_range run;
+	struct vbb_seg seg;
+
+	v.fault = vbb_reader_dec_init(r, &v.dec, cfg, &seg);
+	if (!v.fault) {
+		vbb_dec_for_each(&v.dec, &run) {
+			v.nr_pages += run.nr_pages;
+			v.nr_runs++;
+		}
+		v.fault = vbb_dec_next(&v.dec, &run);
+	}
+	if (json)
+		show_json(&v, has_header);
+	else
+		show_text(&v, has_header);
+	return v.fault;
+}
+
+static int dump_msgs(struct vbb_reader *r, const struct vbb_dec_cfg *cfg, bool json)
+{
+	int status = 0;
+	int err;
+
+	while (!ferror(stdout) && vbb_reader_next(r)) {
+		if (dump_msg(r, cfg, json))
+			status = VBB_EXIT_DATA;
+	}
+	err = vbb_reader_fini(r);
+	return err ? err : status;
+}
+
+/* A fixed part that stands alone. Return: enum vbb_exit */
+static int show_fixed(const char *title, const struct field *fields, size_t nr, int fault, bool json)
+{
+	if (json)
+		printf("{\"%s\":", title);
+	else
+		puts(title);
+	show_fields(fields, nr, json);
+	if (fault)
+		show_fault(fault, 0, json);
+	if (json)
+		puts("}");
+	return fault ? VBB_EXIT_DATA : 0;
+}
+
+static int dump_request(const struct vbb_seg *seg, bool json)
+{
+	struct vbb_req req;
+	int fault = vbb_req_load(&req, seg, 1, seg->len);
+	const struct field fields[] = {
+		{ "cmd", req.cmd, cmd_names },
+		{ "id", req.id, NULL },
+		{ "arg0", req.arg0, NULL },
+		{ "arg1", req.arg1, NULL },
+	};
+
+	return show_fixed("request", fields, sizeof(fields) / sizeof(fields[0]), fault, json);
+}
+
+static int dump_result(const struct vbb_seg *seg, bool json)
+{
+	struct vbb_result result = { .nr_pages = 0 };
+	int fault = seg->len > VBB_RESULT_LEN ? VBB_E_LEN : vbb_result_load(&result, seg, 1);
+	const struct field fields[] = {
+		{ "nr_pages", result.nr_pages, NULL },
+		{ "status", result.status, status_names },
+		{ "discard_shift", result.discard_shift, NULL },
+	};
+
+	return show_fixed("result", fields, sizeof(fields) / sizeof(fields[0]), fault, json);
+}
+
+static int dump_fixed(int argc, char **argv, int (*dump)(const struct vbb_seg *seg, bool json), bool json)
+{
+	vbb_u8 buf[VBB_REQ_LEN + 1]; /* one byte more than any has */
+	struct vbb_seg seg = { .base = buf };
+	struct vbb_in in;
+	int err = vbb_in_open(&in, argc, argv, optind);
+
+	if (err)
+		return err;
+	seg.len = fread(buf, 1, sizeof(buf), in.f);
+	err = vbb_in_close(&in);
+	return err ? err : dump(&seg, json);
+}
+
+int vbb_cmd_dump(int argc, char **argv)
+{
+	struct vbb_dec_cfg cfg = { .queue = VBB_QUEUE_BALLOON, .records = true };
+	int (*fixed)(const struct vbb_seg *seg, bool json) = NULL;
+	struct vbb_reader r = { .framing = VBB_FRAMING_MSGS };
+	bool json = false;
+	int opt, err = 0;
+
+	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (opt) {
+		case OPT_JSON:
+			json = true;
+			break;
+		case OPT_FORMAT:
+			if (!strcmp(optarg, "pfns"))
+				r.framing = VBB_FRAMING_PFNS;
+			else if (!strcmp(optarg, "request"))
+				fixed = dump_request;
+			else if (!strcmp(optarg, "result"))
+				fixed = dump_result;
+			else
+				return vbb_usage(argv[0], "--format %s: not pfns, request or result", optarg);
+			break;
+		case OPT_QUEUE:
+			err = vbb_opt_queue(argv[0], optarg, &cfg.queue);
+			break;
+		case OPT_MAX_PFN:
+			err = vbb_opt_num(argv[0], "max-pfn", optarg, 1, ~(vbb_u64)0, &cfg.limit_pfn);
+			break;
+		case OPT_HELP:
+			fputs(help, stdout);
+			return 0;
+		default:
+			return vbb_usage(argv[0], NULL);
+		}
+		if (err)
+			return err;
+	}
+	if (fixed)
+		return dump_fixed(argc, argv, fixed, json);
+	err = vbb_reader_init(&r, argc, argv, optind);
+	return err ? err : dump_msgs(&r, &cfg, json);
+}

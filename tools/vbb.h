@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
+/* What the subcommands of vbb share. */
+#ifndef VBB_TOOL_H
+#define VBB_TOOL_H
+
+#include <stdio.h>
+
+#include <virtio_balloon_bmap/vbb.h>
+
+/* How vbb exits; the numbers of sysexits.h */
+enum vbb_exit {
+	VBB_EXIT_OK = 0,
+	VBB_EXIT_USAGE = 64,	/* a mistake on the command line */
+	VBB_EXIT_DATA = 65,	/* the input is malformed */
+	VBB_EXIT_NOINPUT = 66,	/* cannot read */
+	VBB_EXIT_SOFTWARE = 70,	/* the library refused what it should take */
+	VBB_EXIT_OSERR = 71,	/* no memory, no socket */
+	VBB_EXIT_IOERR = 74,	/* cannot write */
+};
+
+/* The subcommands: argv[0] is "vbb NAME". Return: enum vbb_exit; main() closes stdout. */
+int vbb_cmd_encode(int argc, char **argv);
+int vbb_cmd_decode(int argc, char **argv);
+int vbb_cmd_dump(int argc, char **argv);
+int vbb_cmd_gen(int argc, char **argv);
+int vbb_cmd_device(int argc, char **argv);
+
+/**
+ * vbb_warn() - tell stderr what is wrong, behind "vbb: "
+ * @fmt: as for printf(), without newline
+ */
+void vbb_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/**
+ * vbb_usage() - tell stderr of a mistake on the command line
+ * @cmd: "vbb NAME"
+ * @fmt: as for printf(); NULL where getopt_long() has said it
+ *
+ * Return: VBB_EXIT_USAGE.
+ */
+int vbb_usage(const char *cmd, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/**
+ * vbb_num_parse() - read a number: decimal, or 0x and hexadecimal digits
+ * @s: the text; moves behind the number
+ * @v: receives the number
+ *
+ * Return: 0; -EINVAL where there is none; -ERANGE where it is 2^64 or more.
+ */
+int vbb_num_parse(const char **s, vbb_u64 *v);
+
+/**
+ * vbb_opt_num() - read an option's number
+ * @cmd: "vbb NAME", for the message
+ * @opt: the option's name, for the message
+ * @arg: the text
+ * @min: the least allowed
+ * @max: the most allowed
+ * @v: receives the number
+ *
+ * Return: 0, or VBB_EXIT_USAGE, which has been said.
+ */
+int vbb_opt_num(const char *cmd, const char *opt, const char *arg, vbb_u64 min, vbb_u64 max, vbb_u64 *v);
+
+/**
+ * vbb_opt_queue() - read the option --queue
+ * @cmd: "vbb NAME", for the message
+ * @arg: the text
+ * @queue: receives the kind of queue
+ *
+ * Return: 0, or VBB_EXIT_USAGE, which has been said.
+ */
+int vbb_opt_queue(const char *cmd, const char *arg, enum vbb_queue *queue);
+
+/**
+ * struct vbb_in - a file that is read
+ */
+struct vbb_in {
+	FILE *f;		/* open while in use */
+	const char *name;	/* for messages */
+};
+
+/**
+ * vbb_in_open() - open the file that the command line names
+ * @in: receives the file
+ * @argc: as for main()
+ * @argv: as for main()
+ * @optind: index of the first argument that is no option; without one, or with "-", stdin is read
+ *
+ * Return: 0; VBB_EXIT_USAGE or VBB_EXIT_NOINPUT, which have been said.
+ */
+int vbb_in_open(struct vbb_in *in, int argc, char **argv, int optind);
+
+/**
+ * vbb_in_close() - close a file that was read
+ * @in: the file
+ *
+ * Return: 0, or VBB_EXIT_NOINPUT, which has been said, where reading failed at any time.
+ */
+int vbb_in_close(struct vbb_in *in);
+
+/**
+ * vbb_out_close() - bring out what is buffered, and close
+ * @f: the file
+ * @name: its name, for the message
+ *
+ * Return: 0, or VBB_EXIT_IOERR, which has been said, where writing failed at any time.
+ */
+int vbb_out_close(FILE *f, const char *name);
+
+/* What a file that is decoded holds */
+enum vbb_framing {
+	VBB_FRAMING_MSGS,	/* messages, one behind the other */
+	VBB_FRAMING_PFNS,	/* one array of the old format */
+};
+
+/**
+ * struct vbb_reader - messages taken from a file, one at a time, in constant memory
+ */
+struct vbb_reader {
+	struct vbb_in in;		/* the file */
+	enum vbb_framing framing;	/* what is in it */
+	vbb_u8 *buf;			/* the message, or a piece of the array */
+	size_t len;			/* bytes in buf */
+	vbb_u64 nr;			/* the message's number, from 1 */
+	vbb_u64 file_off;		/* where buf begins in the file, bytes */
+	vbb_u64 msg_off;		/* where buf begins in the message, bytes; 0 but for an array */
+	bool lost;			/* where the next message begins is not known */
+};
+
+/**
+ * vbb_reader_init() - begin to read
+ * @r: the reader; the caller sets framing
+ * @argc: as for vbb_in_open()
+ * @argv: as for vbb_in_open()
+ * @optind: as for vbb_in_open()
+ *
+ * Return: 0, or as vbb_in_open(), or VBB_EXIT_OSERR, which has been said.
+ */
+int vbb_reader_init(struct vbb_reader *r, int argc, char **argv, int optind);
+
+/**
+ * vbb_reader_next() - take the next message
+ * @r: the reader
+ *
+ * A header's bmap_len is believed only up to 2^20; a message that the file's end cuts short is given as it is.
+ *
+ * Return: true with a message; false at the end, or where reading failed.
+ */
+bool vbb_reader_next(struct vbb_reader *r);
+
+/**
+ * vbb_reader_dec_init() - begin to decode the message that was taken
+ * @r: the reader, with a message
+ * @d: the decoder
+ * @cfg: as for vbb_dec_init()
+ * @seg: the caller's, in use as long as @d
+ *
+ * Return: as vbb_dec_init().
+ */
+int vbb_reader_dec_init(const struct vbb_reader *r, struct vbb_dec *d, const struct vbb_dec_cfg *cfg,
+			struct vbb_seg *seg);
+
+/**
+ * vbb_reader_fini() - end reading
+ * @r: the reader
+ *
+ * Return: as vbb_in_close().
+ */
+int vbb_reader_fini(struct vbb_reader *r);
+
+#endif
