@@ -8,7 +8,8 @@
  * vbb_vhu_fd() for reading and calls vbb_vhu_dispatch().
  *
  * Nothing that a front-end or its guest sends can do more than end the connection. A front-end that
- * cuts its file short under the mapping is met with SIGBUS: see vbb_vhu_fault().
+ * cuts its file short under the mapping is met with SIGBUS: see vbb_vhu_fault(). The process ignores
+ * SIGPIPE.
  */
 #ifndef VBB_TRANSPORTS_VHOST_USER_H
 #define VBB_TRANSPORTS_VHOST_USER_H
@@ -21,6 +22,9 @@ VBB_BEGIN_DECLS
 #define VBB_VHU_QUEUE_LEN	1024	/* entries of the largest queue, as everywhere in vhost-user */
 #define VBB_VHU_NR_REGIONS	509	/* memory slots, as many as KVM has for users */
 #define VBB_VHU_CONFIG_LEN	256	/* bytes of configuration space, as in the protocol */
+
+#define VBB_VHU_NR_FDS		8	/* with one request, at most */
+#define VBB_VHU_REQUEST_LEN	280	/* bytes of the largest request: a whole configuration space */
 
 /* Segments that take every chain */
 #define VBB_VHU_NR_SEGS		(VBB_VHU_QUEUE_LEN + VBB_VHU_NR_REGIONS)
@@ -74,8 +78,6 @@ struct vbb_vhu_queue {
 	int kick, call, err;			/* descriptors, or -1 */
 };
 
-struct vbb_vhu_msg;
-
 /**
  * struct vbb_vhu - the protocol's state
  *
@@ -102,16 +104,16 @@ struct vbb_vhu {
 	int sock;				/* -1: no front-end */
 	int backend_req;			/* where we tell of config changes, or -1 */
 	vbb_u8 status;				/* as SET_STATUS said */
-	bool torn;				/* the front-end took memory away from under us */
+	bool torn;				/* it took memory away from under us */
+	bool gone;				/* its end of the socket is closed, or of no use */
 	struct vbb_ram ram[VBB_VHU_NR_REGIONS];	/* the regions, for the rings */
 	struct vbb_ram_map map;
 	struct vbb_vhu_queue queue[VBB_VHU_NR_QUEUES];
 	struct {				/* the request that is being read */
 		vbb_u32 len;			/* bytes so far */
-		vbb_u32 nr_fds;
-		int fd[8];
-		vbb_u8 hdr[12];
-		vbb_u8 payload[272] __attribute__((aligned(8)));
+		unsigned int nr_fds;
+		int fd[VBB_VHU_NR_FDS];
+		vbb_u8 buf[VBB_VHU_REQUEST_LEN];
 	} rx;
 };
 

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+/* vbb device: a balloon device that speaks vhost-user, its command line and its main loop. */
+#include "device.h"
+#include "vbb.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define BIT(n) ((vbb_u64)1 << (n))
+
+#define VIRTIO_F_INDIRECT_DESC	28
+#define VIRTIO_F_EVENT_IDX	29
+#define VIRTIO_F_VERSION_1	32
+
+/* For the handler of SIGBUS only */
+static struct vbb_vhu *guarded;
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (guarded && vbb_vhu_fault(guarded, info->si_addr))
+		return;
+	/* not guest memory: back to the access, and to the end */
+	signal(sig, SIG_DFL);
+}
+
+/* A descriptor that tells of SIGTERM and SIGINT, or -1 */
+static int signals_init(struct vbb_device *d)
+{
+	struct sigaction bus = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+	sigset_t set;
+
+	guarded = &d->vhu;
+	sigaction(SIGBUS, &bus, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* Does nobody listen on this socket any longer? */
+static bool is_stale(const struct sockaddr_un *addr)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool stale = fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) &&
+		     errno == ECONNREFUSED;
+
+	if (fd >= 0)
+		close(fd);
+	return stale;
+}
+
+/* A listening Unix socket, or -1, which has been said */
+static int listen_at(const char *path)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd;
+
+	if (strlen(path) >= sizeof(addr.sun_path)) {
+		vbb_warn("%s: too long for a socket's path", path);
+		return -1;
+	}
+	memcpy(addr.sun_path, path, strlen(path));
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0) {
+		vbb_warn("%s: %s", path, strerror(errno));
+		return -1;
+	}
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		if (errno != EADDRINUSE || !is_stale(&addr) || unlink(path) ||
+		    bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+			vbb_warn("%s: %s", path, strerror(errno));
+			close(fd);
+			return -1;
+		}
+	}
+	if (listen(fd, 8)) {
+		vbb_warn("%s: %s", path, strerror(errno));
+		close(fd);
+		unlink(path);
+		return -1;
+	}
+	return fd;
+}
+
+static void front_end_accept(struct vbb_device *d, int listener)
+{
+	int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	if (vbb_vhu_attach(&d->vhu, fd))
+		vbb_warn("a front-end cannot be served: %s", strerror(errno));
+	else
+		d->counts.front_ends++;
+}
+
+static void front_end_dispatch(struct vbb_device *d)
+{
+	int err = vbb_vhu_dispatch(&d->vhu);
+
+	if (!err)
+		return;
+	if (err == VBB_E_FRAME) {
+		vbb_warn("front-end: %s", d->vhu.why);
+		d->counts.faults[vbb_err_fault(err)]++;
+	}
+	vbb_vhu_detach(&d->vhu);
+	d->told_actual = d->actual;
+}
+
+static int wait_ms(bool more, vbb_u64 wait_ns)
+{
+	if (more)
+		return 0;
+	return wait_ns == ~(vbb_u64)0 ? -1 : (int)(wait_ns / 1000000) + 1;
+}
+
+static void serve(struct vbb_device *d, struct vbb_qmp *qmp, int listener, int signals)
+{
+	struct pollfd fds[] = {
+		{ .fd = signals, .events = POLLIN },
+		{ .fd = vbb_qmp_fd(qmp), .events = POLLIN },
+		{ .fd = listener, .events = POLLIN },
+	};
+	struct pollfd *front_end = &fds[2];
+	bool more = false;
+
+	while (!d->quit && !fds[0].revents) {
+		if (poll(fds, 3, wait_ms(more, vbb_device_tell(d, qmp))) < 0 && errno != EINTR)
+			break;
+		if (fds[1].revents)
+			vbb_qmp_dispatch(qmp);
+		if (front_end->revents && front_end->fd == listener)
+			front_end_accept(d, listener);
+		else if (front_end->revents)
+			front_end_dispatch(d);
+		/* one at a time: the next one waits until this one has gone */
+		front_end->fd = d->vhu.sock >= 0 ? vbb_vhu_fd(&d->vhu) : listener;
+		more = vbb_device_work(d);
+	}
+}
+
+static int run(struct vbb_device *d, const struct vbb_device_opts *opts)
+{
+	int status = VBB_EXIT_OSERR;
+	struct vbb_qmp qmp;
+	int signals, listener, control;
+
+	if (vbb_device_init(d, opts)) {
+		vbb_warn("cannot set up the device: %s", strerror(errno));
+		return status;
+	}
+	signals = signals_init(d);
+	listener = listen_at(opts->socket);
+	if (signals < 0 || listener < 0)
+		goto out;
+	control = listen_at(opts->qmp);
+	if (control < 0)
+		goto out_listener;
+	if (vbb_qmp_init(&qmp, control, vbb_device_cmds, d)) {
+		vbb_warn("cannot serve QMP");
+		goto out_control;
+	}
+	serve(d, &qmp, listener, signals);
+	status = VBB_EXIT_OK;
+	vbb_qmp_fini(&qmp);
+out_control:
+	unlink(opts->qmp);
+out_listener:
+	close(listener);
+	unlink(opts->socket);
+out:
+	if (signals >= 0)
+		close(signals);
+	vbb_vhu_fini(&d->vhu);
+	return status;
+}
+
+static void print_help(FILE *f)
+{
+	fputs("Usage: vbb device --socket PATH --qmp PATH [OPTION]...\n"
+	      "Be a virtio balloon device for a front-end that speaks vhost-user.\n"
+	      "\n"
+	      "  --socket PATH    where front-ends connect, one after the other\n"
+	      "  --qmp PATH       where clients of QMP connect: balloon, query-balloon, quit,\n"
+	      "                   x-query-balloon-counters\n"
+	      "  --ram SIZE       the guest's RAM, from which 'balloon' counts; SIZE in bytes, or with\n"
+	      "                   K, M, G or T; without it, the memory that the front-end shares\n"
+	      "  --no-bitmap      offer neither page messages nor records: the old format only\n"
+	      "  --no-records     offer no records: page messages are bitmaps\n"
+	      "  --page-by-page   discard each page by a call of its own\n"
+	      "  --no-discard     discard nothing, to measure all the rest\n"
+	      "  --help           print this and exit\n"
+	      "\n"
+	      "SIGTERM and SIGINT end it. vbb(1) says more.\n", f);
+}
+
+/* Returns 0 or VBB_EXIT_USAGE, which has been said. */
+static int parse_size(const char *cmd, const char *arg, vbb_u64 *len)
+{
+	static const char units[] = "KMGT";
+	const char *s = arg, *unit;
+	unsigned int shift = 0;
+
+	if (vbb_num_parse(&s, len))
+		return vbb_usage(cmd, "--ram %s: not a size", arg);
+	unit = *s ? strchr(units, *s) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned int)(unit - units + 1);
+		s++;
+	}
+	if (*s || !*len || *len > (~(vbb_u64)0 >> 1) >> shift)
+		return vbb_usage(cmd, "--ram %s: not a size", arg);
+	*len <<= shift;
+	return 0;
+}
+
+int vbb_cmd_device(int argc, char **argv)
+{
+	static struct vbb_device device;
+	struct vbb_device_opts opts = {
+		.features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) |
+			    BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_BALLOON_F_PAGE_BITMAP) |
+			    BIT(VIRTIO_BALLOON_F_PAGE_RECORDS),
+	};
+	enum { OPT_SOCKET = 1, OPT_QMP, OPT_RAM, OPT_NO_BITMAP, OPT_NO_RECORDS, OPT_PAGE_BY_PAGE,
+	       OPT_NO_DISCARD, OPT_HELP };
+	static const struct option options[] = {
+		{ "socket", required_argument, NULL, OPT_SOCKET },
+		{ "qmp", required_argument, NULL, OPT_QMP },
+		{ "ram", required_argument, NULL, OPT_RAM },
+		{ "no-bitmap", no_argument, NULL, OPT_NO_BITMAP },
+		{ "no-records", no_argument, NULL, OPT_NO_RECORDS },
+		{ "page-by-page", no_argument, NULL, OPT_PAGE_BY_PAGE },
+		{ "no-discard", no_argument, NULL, OPT_NO_DISCARD },
+		{ "help", no_argument, NULL, OPT_HELP },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case OPT_SOCKET:
+			opts.socket = optarg;
+			break;
+		case OPT_QMP:
+			opts.qmp = optarg;
+			break;
+		case OPT_RAM:
+			if (parse_size(argv[0], optarg, &opts.ram_len))
+				return VBB_EXIT_USAGE;
+			break;
+		case OPT_NO_BITMAP:
+			opts.features &= ~BIT(VIRTIO_BALLOON_F_PAGE_BITMAP);
+			break;
+		case OPT_NO_RECORDS:
+			opts.features &= ~BIT(VIRTIO_BALLOON_F_PAGE_RECORDS);
+			break;
+		case OPT_PAGE_BY_PAGE:
+			opts.page_by_page = true;
+			break;
+		case OPT_NO_DISCARD:
+			opts.no_discard = true;
+			break;
+		case OPT_HELP:
+			print_help(stdout);
+			return VBB_EXIT_OK;
+		default:
+			return vbb_usage(argv[0], NULL);
+		}
+	}
+	if (optind < argc)
+		return vbb_usage(argv[0], "%s: what for?", argv[optind]);
+	if (!opts.socket || !opts.qmp)
+		return vbb_usage(argv[0], "--socket and --qmp are needed");
+	/* what needs a feature that is not offered is not offered either */
+	opts.features = vbb_features_check(opts.features);
+	return run(&device, &opts);
+}

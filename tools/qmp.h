@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
+/*
+ * The server's side of QMP, QEMU's control protocol: JSON objects on a stream. A few clients at once,
+ * none of which can make it wait, or hold more than a bounded amount of its memory: one that does not
+ * read its answers is cut off.
+ */
+#ifndef VBB_TOOLS_QMP_H
+#define VBB_TOOLS_QMP_H
+
+#include <json-c/json.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define VBB_QMP_NR_CLIENTS	8
+#define VBB_QMP_LEN_MAX		16384	/* bytes of one request */
+
+/**
+ * struct vbb_qmp_error - why a command failed
+ */
+struct vbb_qmp_error {
+	const char *class;	/* one of QMP's error classes */
+	char desc[160];
+};
+
+/**
+ * vbb_qmp_fail() - say why a command failed
+ * @err: receives it
+ * @class: one of QMP's error classes, such as "GenericError"; constant
+ * @fmt: as for printf()
+ *
+ * Return: NULL, for the command to return.
+ */
+struct json_object *vbb_qmp_fail(struct vbb_qmp_error *err, const char *class, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/**
+ * struct vbb_qmp_arg - an argument of a command; all are mandatory
+ */
+struct vbb_qmp_arg {
+	const char *name;	/* NULL ends the array */
+	enum json_type type;
+};
+
+/**
+ * struct vbb_qmp_cmd - a command
+ */
+struct vbb_qmp_cmd {
+	const char *name;	/* NULL ends the array */
+	const struct vbb_qmp_arg *args;
+	/**
+	 * @run: do it. @args has what the array says, and nothing else. Returns what goes under
+	 * "return", handed over; or NULL, with @err told
+	 */
+	struct json_object *(*run)(void *opaque, struct json_object *args, struct vbb_qmp_error *err);
+};
+
+/**
+ * struct vbb_qmp - the server; private
+ */
+struct vbb_qmp {
+	const struct vbb_qmp_cmd *cmds;
+	void *opaque;
+	int listener;
+	int epoll;
+	struct vbb_qmp_client {
+		int fd;				/* -1: free */
+		struct json_tokener *tokener;
+		size_t len;			/* bytes of the request that is being read */
+		bool skip;			/* up to the end of the line, after nonsense */
+		bool ready;			/* qmp_capabilities was executed */
+	} client[VBB_QMP_NR_CLIENTS];
+};
+
+/**
+ * vbb_qmp_init() - begin to serve
+ * @q: the caller's, any content
+ * @listener: a listening Unix socket; ours until vbb_qmp_fini()
+ * @cmds: what clients can execute, beside qmp_capabilities and query-commands; borrowed
+ * @opaque: given to the commands
+ *
+ * Return: 0, or -errno; @listener is closed then.
+ */
+int vbb_qmp_init(struct vbb_qmp *q, int listener, const struct vbb_qmp_cmd *cmds, void *opaque);
+
+/**
+ * vbb_qmp_fini() - end
+ * @q: what vbb_qmp_init() made
+ */
+void vbb_qmp_fini(struct vbb_qmp *q);
+
+/**
+ * vbb_qmp_fd() - what a main loop polls for reading
+ * @q: the server
+ *
+ * Return: a descriptor, ours.
+ */
+int vbb_qmp_fd(const struct vbb_qmp *q);
+
+/**
+ * vbb_qmp_dispatch() - do what is to be done now, without blocking
+ * @q: the server
+ */
+void vbb_qmp_dispatch(struct vbb_qmp *q);
+
+/**
+ * vbb_qmp_event() - tell every client of an event
+ * @q: the server
+ * @name: of the event
+ * @data: of the event; handed over
+ */
+void vbb_qmp_event(struct vbb_qmp *q, const char *name, struct json_object *data);
+
+#endif
