@@ -8,8 +8,9 @@
 
 static const char help[] =
 	"Usage: vbb decode [OPTION]... [FILE]\n"
-	"Read page messages, one behind the other, from FILE (without one, or with '-': from stdin) and\n"
-	"print the pages that they name, '0xPFN COUNT', one merged run a line.\n"
+	"Read page messages, one behind the other, from FILE (without one, or with '-':\n"
+	"from stdin) and print the pages that they name, '0xPFN COUNT', one merged run a\n"
+	"line.\n"
 	"\n"
 	"  --format pfns          FILE is an array of the old format, not messages\n"
 	"  --queue inflate        what an inflate or deflate queue carries (default)\n"
@@ -17,7 +18,7 @@ static const char help[] =
 	"  --max-pfn N            pages at or past N are faults\n"
 	"  --help                 print this and exit\n"
 	"\n"
-	"The first fault ends it, with exit status 65, behind the runs that came before.\n";
+	"The first fault ends it, with exit status 65, behind the runs before it.\n";
 
 enum { OPT_FORMAT = 256, OPT_QUEUE, OPT_MAX_PFN, OPT_HELP };
 
@@ -76,10 +77,9 @@ static int decode_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
 			print_run(p, &run);
 		err = vbb_dec_next(&dec, &run);
 	}
-	if (!err && r->framing == VBB_FRAMING_MSGS && dec.hdr.format == VIRTIO_BALLOON_FORMAT_VALUES) {
+	while (!err && vbb_dec_next_value(&dec, &value) > 0) {
 		print_pending(p);
-		while (vbb_dec_next_value(&dec, &value) > 0)
-			printf("# value %" PRIu64 "\n", value);
+		printf("# value %" PRIu64 "\n", value);
 	}
 	if (!err)
 		return 0;
@@ -121,7 +121,8 @@ int vbb_cmd_decode(int argc, char **argv)
 			err = vbb_opt_queue(argv[0], optarg, &cfg.queue);
 			break;
 		case OPT_MAX_PFN:
-			err = vbb_opt_num(argv[0], "max-pfn", optarg, 1, ~(vbb_u64)0, &cfg.limit_pfn);
+			err = vbb_opt_num(argv[0], "max-pfn", optarg, 1, ~(vbb_u64)0,
+					  &cfg.limit_pfn);
 			break;
 		case OPT_HELP:
 			fputs(help, stdout);

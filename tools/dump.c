@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* vbb dump: what stands in messages, for a person or as JSON; malformed ones too, up to the fault. */
+/* vbb dump: what stands in messages, for a person or as JSON; malformed ones up to the fault. */
 #include "vbb.h"
 
 #include <getopt.h>
@@ -10,7 +10,8 @@
 
 static const char help[] =
 	"Usage: vbb dump [OPTION]... [FILE]\n"
-	"Show every field and record of the page messages in FILE (without one, or with '-': in stdin).\n"
+	"Show every field and record of the page messages in FILE (without one, or with\n"
+	"'-': in stdin).\n"
 	"\n"
 	"  --json                 one JSON object a message, each on a line of its own\n"
 	"  --format pfns          FILE is an array of the old format, not messages\n"
@@ -35,7 +36,8 @@ static const struct option options[] = {
 };
 
 static const char *const format_names[] = { "BITMAP", "RECORDS", "VALUES", NULL };
-static const char *const flag_names[] = { "CONT", "DONE", "UNSUPPORTED", "BUSY", "CANCELLED", "FAILED", NULL };
+static const char *const flag_names[] = { "CONT", "DONE", "UNSUPPORTED", "BUSY", "CANCELLED",
+					  "FAILED", NULL };
 static const char *const cmd_names[] = { "GET_UNUSED_PAGES", "DROP_CACHE", "CANCEL", NULL };
 static const char *const status_names[] = { "OK", "PARTIAL", "INHIBITED", "MALFORMED", NULL };
 
@@ -112,7 +114,8 @@ static void show_fault(int fault, vbb_u64 byte, bool json)
 	struct json_object *o;
 
 	if (!json) {
-		printf("  byte %" PRIu64 ": fault: %s: %s\n", byte, vbb_err_name(fault), vbb_strerror(fault));
+		printf("  byte %" PRIu64 ": fault: %s: %s\n", byte, vbb_err_name(fault),
+		       vbb_strerror(fault));
 		return;
 	}
 	o = json_object_new_object();
@@ -159,7 +162,8 @@ static vbb_u64 nr_bits(vbb_u64 w)
 }
 
 /* A frame of the old format, or a value */
-static void show_number(struct view *v, size_t off, const char *kind, const char *key, vbb_u64 number)
+static void show_number(struct view *v, size_t off, const char *kind, const char *key,
+			vbb_u64 number)
 {
 	struct json_object *o;
 
@@ -168,8 +172,8 @@ static void show_number(struct view *v, size_t off, const char *kind, const char
 		json_u64(o, key, number);
 		json_show_item(v, o);
 	} else {
-		printf("  byte %" PRIu64 ": %s %" PRIu64 " 0x%" PRIx64 "\n", v->r->msg_off + off, kind, number,
-		       number);
+		printf("  byte %" PRIu64 ": %s %" PRIu64 " 0x%" PRIx64 "\n", v->r->msg_off + off,
+		       kind, number, number);
 	}
 }
 
@@ -185,27 +189,28 @@ static void show_word(struct view *v, size_t off, vbb_u64 word)
 		json_object_object_add(o, "word", json_word(word));
 		json_show_item(v, o);
 	} else {
-		printf("  byte %zu: word, pfn 0x%" PRIx64 ": %" PRIu64 " pages: 0x%016" PRIx64 "\n", off, pfn,
-		       nr_bits(word), word);
+		printf("  byte %zu: word, pfn 0x%" PRIx64 ": %" PRIu64 " pages: 0x%016" PRIx64 "\n",
+		       off, pfn, nr_bits(word), word);
 	}
 }
 
-/* nr_words of what follows a record's first word are there. Whether its fields are legal is the decoder's to say. */
+/* Behind the record's first word nr_words are there. What is legal, the decoder has said. */
 static void show_record(struct view *v, size_t off, vbb_u64 rec, size_t nr_words)
 {
 	vbb_u64 pfn = rec >> VIRTIO_BALLOON_REC_PFN_SHIFT & VIRTIO_BALLOON_REC_PFN_MASK;
-	vbb_u32 order = (vbb_u32)(rec >> VIRTIO_BALLOON_REC_ORDER_SHIFT & VIRTIO_BALLOON_REC_ORDER_MASK);
+	vbb_u64 order = rec >> VIRTIO_BALLOON_REC_ORDER_SHIFT & VIRTIO_BALLOON_REC_ORDER_MASK;
 	vbb_u64 code = rec >> VIRTIO_BALLOON_REC_CODE_SHIFT & VIRTIO_BALLOON_REC_CODE_MASK;
 	bool bitmap = code && code != VIRTIO_BALLOON_REC_EXTENT;
 	const char *kind = bitmap ? "bitmap" : code ? "extent" : "block";
 	struct json_object *o = NULL, *words = NULL;
-	vbb_u64 nr_pages = code ? 0 : vbb_pow2(order);
+	vbb_u64 scale = vbb_pow2((vbb_u32)order);
+	vbb_u64 nr_pages = code ? 0 : scale;
 	size_t i;
 
 	for (i = 1; i <= nr_words; i++) {
 		vbb_u64 word = load(v, off + 8 * i, 8);
 
-		nr_pages += bitmap ? nr_bits(word) * vbb_pow2(order) : word;
+		nr_pages += bitmap ? nr_bits(word) * scale : word;
 	}
 	if (v->json) {
 		o = json_new_item(v, off, kind);
@@ -213,8 +218,8 @@ static void show_record(struct view *v, size_t off, vbb_u64 rec, size_t nr_words
 		json_u64(o, "order", order);
 		json_u64(o, "nr_pages", nr_pages);
 	} else {
-		printf("  byte %zu: %s, pfn 0x%" PRIx64 ", order %" PRIu32 ": %" PRIu64 " pages\n", off, kind, pfn,
-		       order, nr_pages);
+		printf("  byte %zu: %s, pfn 0x%" PRIx64 ", order %" PRIu64 ": %" PRIu64 " pages\n",
+		       off, kind, pfn, order, nr_pages);
 	}
 	if (v->json && bitmap)
 		words = json_object_new_array();
@@ -288,7 +293,7 @@ static void show_header(const struct view *v)
 		{ "bmap_len", h->bmap_len, NULL },
 	};
 
-	show_fields(fields, sizeof(fields) / sizeof(fields[0]), v->json);
+	show_fields(fields, ARRAY_SIZE(fields), v->json);
 }
 
 static void show_text(struct view *v, bool has_header)
@@ -309,7 +314,8 @@ static void show_json(struct view *v, bool has_header)
 {
 	const struct vbb_reader *r = v->r;
 
-	printf("{\"message\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"len\":%zu", r->nr, r->file_off, r->len);
+	printf("{\"message\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"len\":%zu", r->nr, r->file_off,
+	       r->len);
 	if (has_header) {
 		fputs(",\"header\":", stdout);
 		show_header(v);
@@ -359,7 +365,8 @@ static int dump_msgs(struct vbb_reader *r, const struct vbb_dec_cfg *cfg, bool j
 }
 
 /* A fixed part that stands alone. Return: enum vbb_exit */
-static int show_fixed(const char *title, const struct field *fields, size_t nr, int fault, bool json)
+static int show_fixed(const char *title, const struct field *fields, size_t nr, int fault,
+		      bool json)
 {
 	if (json)
 		printf("{\"%s\":", title);
@@ -384,7 +391,7 @@ static int dump_request(const struct vbb_seg *seg, bool json)
 		{ "arg1", req.arg1, NULL },
 	};
 
-	return show_fixed("request", fields, sizeof(fields) / sizeof(fields[0]), fault, json);
+	return show_fixed("request", fields, ARRAY_SIZE(fields), fault, json);
 }
 
 static int dump_result(const struct vbb_seg *seg, bool json)
@@ -397,10 +404,11 @@ static int dump_result(const struct vbb_seg *seg, bool json)
 		{ "discard_shift", result.discard_shift, NULL },
 	};
 
-	return show_fixed("result", fields, sizeof(fields) / sizeof(fields[0]), fault, json);
+	return show_fixed("result", fields, ARRAY_SIZE(fields), fault, json);
 }
 
-static int dump_fixed(int argc, char **argv, int (*dump)(const struct vbb_seg *seg, bool json), bool json)
+static int dump_fixed(int argc, char **argv,
+		      int (*dump)(const struct vbb_seg *seg, bool json), bool json)
 {
 	vbb_u8 buf[VBB_REQ_LEN + 1]; /* one byte more than any has */
 	struct vbb_seg seg = { .base = buf };
@@ -435,13 +443,15 @@ int vbb_cmd_dump(int argc, char **argv)
 			else if (!strcmp(optarg, "result"))
 				fixed = dump_result;
 			else
-				return vbb_usage(argv[0], "--format %s: not pfns, request or result", optarg);
+				return vbb_usage(argv[0], "--format %s: no such format",
+						 optarg);
 			break;
 		case OPT_QUEUE:
 			err = vbb_opt_queue(argv[0], optarg, &cfg.queue);
 			break;
 		case OPT_MAX_PFN:
-			err = vbb_opt_num(argv[0], "max-pfn", optarg, 1, ~(vbb_u64)0, &cfg.limit_pfn);
+			err = vbb_opt_num(argv[0], "max-pfn", optarg, 1, ~(vbb_u64)0,
+					  &cfg.limit_pfn);
 			break;
 		case OPT_HELP:
 			fputs(help, stdout);

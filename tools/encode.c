@@ -10,8 +10,9 @@
 
 static const char help[] =
 	"Usage: vbb encode [OPTION]... [FILE]\n"
-	"Read lines 'PFN COUNT' (decimal, or 0x and hexadecimal; '#' begins a comment) from FILE (without\n"
-	"one, or with '-': from stdin) and write page messages, one behind the other.\n"
+	"Read lines 'PFN COUNT' (decimal, or 0x and hexadecimal; '#' begins a comment)\n"
+	"from FILE (without one, or with '-': from stdin) and write page messages, one\n"
+	"behind the other.\n"
 	"\n"
 	"  --format auto      bitmap or records, whichever is shorter in all (default)\n"
 	"  --format bitmap    one bit a page\n"
@@ -21,7 +22,7 @@ static const char help[] =
 	"  --cmd N            the header's cmd (default 0)\n"
 	"  --flag N           the last message's flag, 0 to 5 (default 0)\n"
 	"  --req-id N         the header's req_id (default 0)\n"
-	"  --max-msg BYTES    no message is longer, header included, 48 to 1048608 (default)\n"
+	"  --max-msg BYTES    no message is longer, header included: 48 to 1048608 (default)\n"
 	"  -o, --output FILE  write to FILE instead of stdout\n"
 	"  --help             print this and exit\n";
 
@@ -134,7 +135,8 @@ static const char *parse_line(const char *s, struct vbb_range *r)
 	return wrong;
 }
 
-static int read_line(struct runs *in, const char *name, vbb_u64 line_nr, char *line, vbb_u64 end_pfn)
+static int read_line(struct runs *in, const char *name, vbb_u64 line_nr, char *line,
+		     vbb_u64 end_pfn)
 {
 	struct vbb_range r;
 	const char *wrong;
@@ -181,7 +183,7 @@ static int read_runs(struct runs *in, int argc, char **argv, vbb_u64 end_pfn)
 	return err ? err : status;
 }
 
-/* Close a message, and give it to the sink. Return: 0; 1 where the sink wants no more; an error of the library */
+/* Close a message, and give it to the sink. Return: 0; 1: the sink wants no more; or an error */
 static int flush(const struct job *job, struct vbb_enc *enc, vbb_u16 flag, struct sink *s)
 {
 	struct vbb_msg msg;
@@ -224,7 +226,7 @@ static int encode(const struct job *job, vbb_u32 formats, struct sink *s)
 	return err ? err : flush(job, &enc, job->flag, s);
 }
 
-/* The shorter of the two in all. What is equal goes as BITMAP, which asks less of the receiver. Return: 0, or an error */
+/* The shorter in all. What is equal goes as BITMAP, which asks less of the receiver. */
 static int choose_format(const struct job *job, vbb_u32 *formats)
 {
 	struct sink bitmap = { .f = NULL }, records = { .f = NULL, .len_max = ~(vbb_u64)0 };
@@ -265,9 +267,12 @@ static int write_msgs(const struct job *job, const char *path)
 
 static int run(struct job *job, int argc, char **argv, const char *path)
 {
-	vbb_u64 end_pfn = job->cfg.formats == VBB_FMT_PFNS ? vbb_pow2(32) : vbb_pfn_end(job->cfg.page_shift);
-	int status = read_runs(&job->in, argc, argv, end_pfn);
+	vbb_u64 end_pfn = vbb_pfn_end(job->cfg.page_shift);
+	int status;
 
+	if (job->cfg.formats == VBB_FMT_PFNS)
+		end_pfn = vbb_pow2(32);
+	status = read_runs(&job->in, argc, argv, end_pfn);
 	if (status)
 		return status;
 	runs_sort(&job->in);
@@ -291,7 +296,7 @@ static int parse_format(const char *cmd, const char *arg, vbb_u32 *formats)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(known); i++) {
 		if (!strcmp(arg, known[i].name)) {
 			*formats = known[i].formats;
 			return 0;
@@ -302,8 +307,9 @@ static int parse_format(const char *cmd, const char *arg, vbb_u32 *formats)
 
 int vbb_cmd_encode(int argc, char **argv)
 {
-	vbb_u64 page_shift = VIRTIO_BALLOON_PAGE_SHIFT_MIN, cmd = 0, flag = 0, req_id = 0, max_msg = MSG_LEN_MAX;
+	vbb_u64 page_shift = VIRTIO_BALLOON_PAGE_SHIFT_MIN, max_msg = MSG_LEN_MAX;
 	struct job job = { .cfg = { .formats = VBB_FMT_AUTO } };
+	vbb_u64 cmd = 0, flag = 0, req_id = 0;
 	const char *path = NULL;
 	int opt, status = 0;
 
@@ -313,20 +319,23 @@ int vbb_cmd_encode(int argc, char **argv)
 			status = parse_format(argv[0], optarg, &job.cfg.formats);
 			break;
 		case OPT_PAGE_SHIFT:
-			status = vbb_opt_num(argv[0], "page-shift", optarg, VIRTIO_BALLOON_PAGE_SHIFT_MIN,
+			status = vbb_opt_num(argv[0], "page-shift", optarg,
+					     VIRTIO_BALLOON_PAGE_SHIFT_MIN,
 					     VIRTIO_BALLOON_PAGE_SHIFT_MAX, &page_shift);
 			break;
 		case OPT_CMD:
 			status = vbb_opt_num(argv[0], "cmd", optarg, 0, UINT16_MAX, &cmd);
 			break;
 		case OPT_FLAG:
-			status = vbb_opt_num(argv[0], "flag", optarg, 0, VIRTIO_BALLOON_FLAG_FAILED, &flag);
+			status = vbb_opt_num(argv[0], "flag", optarg, 0, VIRTIO_BALLOON_FLAG_FAILED,
+					     &flag);
 			break;
 		case OPT_REQ_ID:
 			status = vbb_opt_num(argv[0], "req-id", optarg, 0, ~(vbb_u64)0, &req_id);
 			break;
 		case OPT_MAX_MSG:
-			status = vbb_opt_num(argv[0], "max-msg", optarg, VBB_ENC_LEN_MIN, MSG_LEN_MAX, &max_msg);
+			status = vbb_opt_num(argv[0], "max-msg", optarg, VBB_ENC_LEN_MIN,
+					     MSG_LEN_MAX, &max_msg);
 			break;
 		case 'o':
 			path = optarg;
@@ -340,7 +349,8 @@ int vbb_cmd_encode(int argc, char **argv)
 		if (status)
 			return status;
 	}
-	if (job.cfg.formats == VBB_FMT_PFNS && (page_shift != VIRTIO_BALLOON_PAGE_SHIFT_MIN || cmd || flag || req_id))
+	if (job.cfg.formats == VBB_FMT_PFNS &&
+	    (page_shift != VIRTIO_BALLOON_PAGE_SHIFT_MIN || cmd || flag || req_id))
 		return vbb_usage(argv[0], "--format pfns has no header and only 4 KiB pages");
 	job.cfg.cmd = (vbb_u16)cmd;
 	job.cfg.page_shift = (vbb_u16)page_shift;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* vbb gen: runs of pages by a pattern, the same for a seed on every machine, or the free pages of this one. */
+/* vbb gen: runs of pages by a pattern, the same on every machine; or the free pages of this one. */
 #include "vbb.h"
 
 #include <errno.h>
@@ -12,28 +12,31 @@
 static const char help[] =
 	"Usage: vbb gen --pattern NAME [OPTION]...\n"
 	"       vbb gen --from-kpageflags\n"
-	"Write lines 'PFN COUNT' that 'vbb encode' reads: pages of a guest that it does not need.\n"
+	"Write lines 'PFN COUNT' that 'vbb encode' reads: pages that a guest does not need.\n"
 	"\n"
-	"  --pattern all                 every page\n"
-	"  --pattern idle                an idle guest: most blocks of 2^ORDER pages are free (10)\n"
-	"  --pattern every-second        every second page\n"
-	"  --pattern every-second-block  every second block of 2^ORDER pages (9)\n"
-	"  --pattern density             each page by itself with probability DENSITY (0.5)\n"
-	"  --pattern buddy               blocks of any order up to ORDER (10), as many of each; DENSITY are free (0.5)\n"
-	"  --pattern clusters            runs of 1 to 2^ORDER pages (6), DENSITY of all pages (0.25)\n"
-	"  --pattern sparse              blocks of 2^ORDER pages (0), far apart: DENSITY of all pages (0.000001)\n"
-	"  --pattern mixed               stretches of 2^ORDER pages (12), each all, none, every second, or by DENSITY (0.5)\n"
-	"  --from-kpageflags             the free pages of this machine, in pages of 4 KiB; needs root\n"
-	"  --pages N                     pages of the guest (1048576; sparse: 1073741824)\n"
-	"  --first PFN                   its first page (0)\n"
-	"  --order N                     0 to 20\n"
-	"  --density D                   a decimal fraction, over 0, 1 at most, 9 digits\n"
-	"  --seed N                      another seed is another guest (1)\n"
-	"  --help                        print this and exit\n"
-	"\n"
-	"A number in parentheses is the default.\n";
+	"  --pattern NAME     one of these; the defaults of ORDER and D in parentheses\n"
+	"      all                 every page\n"
+	"      idle                31 of 32 blocks of 2^ORDER pages (10)\n"
+	"      every-second        every second page\n"
+	"      every-second-block  every second block of 2^ORDER pages (9)\n"
+	"      density             each page by itself with probability D (0.5)\n"
+	"      buddy               blocks of orders 0 to ORDER (10); D of them are free (0.5)\n"
+	"      clusters            runs of 1 to 2^ORDER pages (6); D of all pages (0.25)\n"
+	"      sparse              blocks of 2^ORDER pages (0); D of all pages (0.000001)\n"
+	"      mixed               stretches of 2^ORDER pages (12): each all, none, every\n"
+	"                          second, or by density D (0.5)\n"
+	"  --pages N          pages of the guest (1048576; sparse: 1073741824)\n"
+	"  --first PFN        its first page (0)\n"
+	"  --order N          0 to 20\n"
+	"  --density D        a decimal fraction, over 0 and at most 1, of at most 9 digits\n"
+	"  --seed N           another seed is another guest (1)\n"
+	"  --from-kpageflags  the free pages of this machine, in pages of 4 KiB; needs root\n"
+	"  --help             print this and exit\n";
 
-enum { OPT_PATTERN = 256, OPT_KPAGEFLAGS, OPT_PAGES, OPT_FIRST, OPT_ORDER, OPT_DENSITY, OPT_SEED, OPT_HELP };
+enum {
+	OPT_PATTERN = 256, OPT_KPAGEFLAGS, OPT_PAGES, OPT_FIRST, OPT_ORDER, OPT_DENSITY, OPT_SEED,
+	OPT_HELP,
+};
 
 static const struct option options[] = {
 	{ "pattern", required_argument, NULL, OPT_PATTERN },
@@ -208,7 +211,7 @@ static const struct pattern *find_pattern(const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(patterns); i++) {
 		if (!strcmp(name, patterns[i].name))
 			return &patterns[i];
 	}
@@ -216,9 +219,10 @@ static const struct pattern *find_pattern(const char *name)
 }
 
 /*
- * /proc/kpageflags has 64 flags a page frame. Linux sets BUDDY at every page of a free block (6.1, fs/proc/page.c),
- * though its manual says: at the first alone. Of a block's order it tells nothing, so free blocks that touch come out
- * as one run. Pages on the lists of one CPU are free too, but have no flag.
+ * /proc/kpageflags has 64 flags a page frame. Linux sets BUDDY at every page of a free block (6.1,
+ * fs/proc/page.c), though its manual says: at the first alone. Of a block's order it tells nothing,
+ * so free blocks that touch come out as one run. Pages on the lists of one CPU are free too, but
+ * have no flag.
  */
 #define KPF_BUDDY 10
 
@@ -288,7 +292,8 @@ int vbb_cmd_gen(int argc, char **argv)
 			status = vbb_opt_num(argv[0], "pages", optarg, 1, VBB_PFN_END, &nr_pages);
 			break;
 		case OPT_FIRST:
-			status = vbb_opt_num(argv[0], "first", optarg, 0, VBB_PFN_END - 1, &g.first);
+			status = vbb_opt_num(argv[0], "first", optarg, 0, VBB_PFN_END - 1,
+					     &g.first);
 			break;
 		case OPT_ORDER:
 			status = vbb_opt_num(argv[0], "order", optarg, 0, 20, &order);
@@ -296,7 +301,8 @@ int vbb_cmd_gen(int argc, char **argv)
 		case OPT_DENSITY:
 			g.density = parse_density(optarg);
 			if (!g.density)
-				return vbb_usage(argv[0], "--density %s: not a fraction over 0, 1 at most", optarg);
+				return vbb_usage(argv[0], "--density %s: not over 0 and at most 1",
+						 optarg);
 			break;
 		case OPT_SEED:
 			status = vbb_opt_num(argv[0], "seed", optarg, 0, ~(vbb_u64)0, &g.seed);

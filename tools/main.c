@@ -18,22 +18,21 @@ static const struct vbb_cmd {
 #endif
 };
 
-#define NR_CMDS (sizeof(cmds) / sizeof(cmds[0]))
-
 static void print_help(FILE *f)
 {
 	size_t i;
 
 	fputs("Usage: vbb COMMAND [OPTION]... [FILE]\n"
 	      "Encode, decode and show virtio-balloon page messages.\n\n", f);
-	for (i = 0; i < NR_CMDS; i++)
+	for (i = 0; i < ARRAY_SIZE(cmds); i++)
 		fprintf(f, "  %-8s %s\n", cmds[i].name, cmds[i].what);
 	fputs("\n'vbb COMMAND --help' says more, and vbb(1) says all.\n"
 	      "\n"
 	      "  --help     print this and exit\n"
 	      "  --version  print the version and exit\n"
 	      "\n"
-	      "Exit status: 0; 64 usage; 65 malformed input; 66 cannot read; 74 cannot write.\n", f);
+	      "Exit status: 0; 64 usage; 65 malformed input; 66 cannot read; 74 cannot write.\n",
+	      f);
 }
 
 static int run(int argc, char **argv)
@@ -53,7 +52,7 @@ static int run(int argc, char **argv)
 		puts("vbb " VBB_VERSION);
 		return 0;
 	}
-	for (i = 0; i < NR_CMDS; i++) {
+	for (i = 0; i < ARRAY_SIZE(cmds); i++) {
 		if (!strcmp(argv[1], cmds[i].name)) {
 			/* what getopt_long() and vbb_usage() begin with */
 			snprintf(argv0, sizeof(argv0), "vbb %s", cmds[i].name);

@@ -63,8 +63,8 @@ bool vbb_reader_next(struct vbb_reader *r)
 	return r->framing == VBB_FRAMING_PFNS ? next_piece(r) : next_msg(r);
 }
 
-int vbb_reader_dec_init(const struct vbb_reader *r, struct vbb_dec *d, const struct vbb_dec_cfg *cfg,
-			struct vbb_seg *seg)
+int vbb_reader_dec_init(const struct vbb_reader *r, struct vbb_dec *d,
+			const struct vbb_dec_cfg *cfg, struct vbb_seg *seg)
 {
 	seg->base = r->buf;
 	seg->len = r->len;

@@ -74,12 +74,14 @@ int vbb_num_parse(const char **s, vbb_u64 *v)
 	return err;
 }
 
-int vbb_opt_num(const char *cmd, const char *opt, const char *arg, vbb_u64 min, vbb_u64 max, vbb_u64 *v)
+int vbb_opt_num(const char *cmd, const char *opt, const char *arg, vbb_u64 min, vbb_u64 max,
+		vbb_u64 *v)
 {
 	const char *s = arg;
 
 	if (vbb_num_parse(&s, v) || *s || *v < min || *v > max)
-		return vbb_usage(cmd, "--%s %s: not a number from %" PRIu64 " to %" PRIu64, opt, arg, min, max);
+		return vbb_usage(cmd, "--%s %s: not a number from %" PRIu64 " to %" PRIu64, opt,
+				 arg, min, max);
 	return 0;
 }
 

@@ -7,6 +7,8 @@
 
 #include <virtio_balloon_bmap/vbb.h>
 
+#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
+
 /* How vbb exits; the numbers of sysexits.h */
 enum vbb_exit {
 	VBB_EXIT_OK = 0,
@@ -60,7 +62,8 @@ int vbb_num_parse(const char **s, vbb_u64 *v);
  *
  * Return: 0, or VBB_EXIT_USAGE, which has been said.
  */
-int vbb_opt_num(const char *cmd, const char *opt, const char *arg, vbb_u64 min, vbb_u64 max, vbb_u64 *v);
+int vbb_opt_num(const char *cmd, const char *opt, const char *arg, vbb_u64 min, vbb_u64 max,
+		vbb_u64 *v);
 
 /**
  * vbb_opt_queue() - read the option --queue
@@ -124,7 +127,7 @@ struct vbb_reader {
 	size_t len;			/* bytes in buf */
 	vbb_u64 nr;			/* the message's number, from 1 */
 	vbb_u64 file_off;		/* where buf begins in the file, bytes */
-	vbb_u64 msg_off;		/* where buf begins in the message, bytes; 0 but for an array */
+	vbb_u64 msg_off;		/* where buf begins in the message, bytes */
 	bool lost;			/* where the next message begins is not known */
 };
 
@@ -143,7 +146,8 @@ int vbb_reader_init(struct vbb_reader *r, int argc, char **argv, int optind);
  * vbb_reader_next() - take the next message
  * @r: the reader
  *
- * A header's bmap_len is believed only up to 2^20; a message that the file's end cuts short is given as it is.
+ * A header's bmap_len is believed only up to 2^20; a message that the file's end cuts short is
+ * given as it is.
  *
  * Return: true with a message; false at the end, or where reading failed.
  */
@@ -158,8 +162,8 @@ bool vbb_reader_next(struct vbb_reader *r);
  *
  * Return: as vbb_dec_init().
  */
-int vbb_reader_dec_init(const struct vbb_reader *r, struct vbb_dec *d, const struct vbb_dec_cfg *cfg,
-			struct vbb_seg *seg);
+int vbb_reader_dec_init(const struct vbb_reader *r, struct vbb_dec *d,
+			const struct vbb_dec_cfg *cfg, struct vbb_seg *seg);
 
 /**
  * vbb_reader_fini() - end reading
