@@ -47,3 +47,249 @@ int vbb_req_store(const struct vbb_req *req, const struct vbb_seg *seg, size_t n
 	}
 	return (int)len;
 }
+
+/* Is there such a command, with such arguments? 0, or VBB_E_CMD or VBB_E_REQ_ARG */
+static int vbb_req_check(vbb_u16 cmd, vbb_u64 arg0, vbb_u64 arg1)
+{
+	const vbb_u64 drop = VIRTIO_BALLOON_DROP_PAGE_CACHE | VIRTIO_BALLOON_DROP_SLAB;
+
+	if (cmd == VIRTIO_BALLOON_CMD_GET_UNUSED_PAGES)
+		return 0;
+	if (cmd == VIRTIO_BALLOON_CMD_DROP_CACHE)
+		return arg0 & ~drop ? VBB_E_REQ_ARG : 0;
+	if (cmd == VIRTIO_BALLOON_CMD_CANCEL)
+		return arg1 ? VBB_E_REQ_ARG : 0;
+	return VBB_E_CMD;
+}
+
+void vbb_host_reset(struct vbb_host *h)
+{
+	h->applying_id = 0;
+	h->work.state = VBB_HOST_CLOSED;
+	h->cancel.state = VBB_HOST_CLOSED;
+}
+
+void vbb_host_init(struct vbb_host *h, vbb_u64 next_id)
+{
+	h->next_id = next_id ? next_id : 1;
+	vbb_host_reset(h);
+}
+
+/* Give a request an id. The counter stops at 0, so that no id comes twice. */
+static void vbb_host_ask(struct vbb_host *h, struct vbb_host_req *r, struct vbb_req *req)
+{
+	r->state = VBB_HOST_OPEN;
+	r->cmd = req->cmd;
+	r->id = h->next_id;
+	req->id = h->next_id;
+	h->next_id = h->next_id == ~(vbb_u64)0 ? 0 : h->next_id + 1;
+}
+
+int vbb_host_open(struct vbb_host *h, vbb_u16 cmd, vbb_u64 arg0, vbb_u64 arg1, struct vbb_req *req)
+{
+	if (cmd == VIRTIO_BALLOON_CMD_CANCEL || vbb_req_check(cmd, arg0, arg1))
+		return VBB_E_INVAL;
+	if (!h->next_id)
+		return VBB_E_STATE;
+	if (h->work.state != VBB_HOST_CLOSED)
+		return VBB_E_AGAIN;
+	req->cmd = cmd;
+	req->arg0 = arg0;
+	req->arg1 = arg1;
+	vbb_host_ask(h, &h->work, req);
+	return 0;
+}
+
+int vbb_host_cancel(struct vbb_host *h, struct vbb_req *req)
+{
+	if (!h->next_id || h->work.state == VBB_HOST_CLOSED)
+		return VBB_E_STATE;
+	if (h->cancel.state != VBB_HOST_CLOSED)
+		return VBB_E_AGAIN;
+	h->work.state = VBB_HOST_FORGOTTEN;
+	h->applying_id = 0;
+	req->cmd = VIRTIO_BALLOON_CMD_CANCEL;
+	req->arg0 = h->work.id;
+	req->arg1 = 0;
+	vbb_host_ask(h, &h->cancel, req);
+	return 0;
+}
+
+void vbb_host_forget(struct vbb_host *h)
+{
+	h->applying_id = 0;
+	if (h->work.state == VBB_HOST_OPEN && h->work.cmd == VIRTIO_BALLOON_CMD_GET_UNUSED_PAGES)
+		h->work.state = VBB_HOST_FORGOTTEN;
+}
+
+static struct vbb_host_req *vbb_host_find(struct vbb_host *h, vbb_u64 id)
+{
+	if (h->work.state != VBB_HOST_CLOSED && h->work.id == id)
+		return &h->work;
+	if (h->cancel.state != VBB_HOST_CLOSED && h->cancel.id == id)
+		return &h->cancel;
+	return NULL;
+}
+
+int vbb_host_close(struct vbb_host *h, vbb_u64 id)
+{
+	struct vbb_host_req *r = vbb_host_find(h, id);
+
+	/* an answer that ended it may still be applied */
+	if (h->applying_id == id)
+		h->applying_id = 0;
+	if (!r)
+		return VBB_E_STATE;
+	r->state = VBB_HOST_CLOSED;
+	return 0;
+}
+
+/* Does a command answer with such a payload? 0, or the fault */
+static int vbb_req_check_payload(vbb_u16 cmd, const struct vbb_hdr *hdr)
+{
+	bool values = hdr->format == VIRTIO_BALLOON_FORMAT_VALUES;
+
+	if (!hdr->bmap_len)
+		return 0;
+	if (cmd == VIRTIO_BALLOON_CMD_CANCEL)
+		return VBB_E_PAYLOAD;
+	return values == (cmd == VIRTIO_BALLOON_CMD_DROP_CACHE) ? 0 : VBB_E_FORMAT;
+}
+
+int vbb_host_accept(struct vbb_host *h, const struct vbb_hdr *hdr)
+{
+	struct vbb_host_req *r = vbb_host_find(h, hdr->req_id);
+	int verdict = 0;
+	int err;
+
+	h->applying_id = 0;
+	if (!r)
+		return VBB_E_REQ_STALE;
+	if (hdr->cmd != r->cmd)
+		return VBB_E_REQ_CMD;
+	err = vbb_req_check_payload(r->cmd, hdr);
+	if (err)
+		return err;
+	if (hdr->bmap_len && r->state == VBB_HOST_OPEN) {
+		verdict |= VBB_HOST_APPLY;
+		h->applying_id = r->id;
+	}
+	if (vbb_flag_ends(hdr->flag)) {
+		verdict |= VBB_HOST_END;
+		r->state = VBB_HOST_CLOSED;
+	}
+	return verdict;
+}
+
+void vbb_guest_init(struct vbb_guest *g)
+{
+	g->state = VBB_GUEST_IDLE;
+	g->nr_ends = 0;
+}
+
+/* Is a request open: served, or its end not sent yet? */
+static bool vbb_guest_is_open(const struct vbb_guest *g, vbb_u64 id)
+{
+	vbb_u32 i;
+
+	if (g->state != VBB_GUEST_IDLE && g->req.id == id)
+		return true;
+	for (i = 0; i < g->nr_ends; i++)
+		if (g->end[i].id == id)
+			return true;
+	return false;
+}
+
+/* There is room: vbb_guest_ready() kept it. */
+static void vbb_guest_put_end(struct vbb_guest *g, const struct vbb_req *req, vbb_u16 flag)
+{
+	struct vbb_guest_end *end = &g->end[g->nr_ends];
+
+	end->id = req->id;
+	end->cmd = req->cmd;
+	end->flag = flag;
+	g->nr_ends++;
+}
+
+static int vbb_guest_cancel(struct vbb_guest *g, const struct vbb_req *req)
+{
+	if (!vbb_guest_is_open(g, req->arg0)) {
+		vbb_guest_put_end(g, req, VIRTIO_BALLOON_FLAG_FAILED);
+		return VBB_GUEST_CANCEL_NONE;
+	}
+	/* one that has ended already keeps its end */
+	if (g->state != VBB_GUEST_IDLE && g->req.id == req->arg0)
+		g->state = VBB_GUEST_STOPPING;
+	vbb_guest_put_end(g, req, VIRTIO_BALLOON_FLAG_DONE);
+	return VBB_GUEST_CANCEL;
+}
+
+int vbb_guest_take(struct vbb_guest *g, const struct vbb_req *req, int err)
+{
+	if (!vbb_guest_ready(g))
+		return VBB_E_STATE;
+	if (!req->id)
+		return err ? err : VBB_E_REQ_ID;
+	if (vbb_guest_is_open(g, req->id))
+		return VBB_E_REQ_OPEN;
+	if (!err)
+		err = vbb_req_check(req->cmd, req->arg0, req->arg1);
+	if (err == VBB_E_CMD) {
+		vbb_guest_put_end(g, req, VIRTIO_BALLOON_FLAG_UNSUPPORTED);
+		return VBB_GUEST_UNSUPPORTED;
+	}
+	if (err) {
+		vbb_guest_put_end(g, req, VIRTIO_BALLOON_FLAG_FAILED);
+		return err;
+	}
+	if (req->cmd == VIRTIO_BALLOON_CMD_CANCEL)
+		return vbb_guest_cancel(g, req);
+	if (g->state != VBB_GUEST_IDLE) {
+		vbb_guest_put_end(g, req, VIRTIO_BALLOON_FLAG_BUSY);
+		return VBB_GUEST_BUSY;
+	}
+	g->state = VBB_GUEST_SERVING;
+	g->req.cmd = req->cmd;
+	g->req.id = req->id;
+	g->req.arg0 = req->arg0;
+	g->req.arg1 = req->arg1;
+	return VBB_GUEST_SERVE;
+}
+
+int vbb_guest_end(struct vbb_guest *g, vbb_u16 flag)
+{
+	if (g->state == VBB_GUEST_IDLE)
+		return VBB_E_STATE;
+	if (!vbb_flag_ends(flag))
+		return VBB_E_INVAL;
+	if (flag == VIRTIO_BALLOON_FLAG_CANCELLED && g->state != VBB_GUEST_STOPPING)
+		return VBB_E_INVAL;
+	g->state = VBB_GUEST_IDLE;
+	vbb_guest_put_end(g, &g->req, flag);
+	return 0;
+}
+
+bool vbb_guest_next_end(const struct vbb_guest *g, struct vbb_hdr *hdr)
+{
+	if (!g->nr_ends)
+		return false;
+	hdr->cmd = g->end[0].cmd;
+	hdr->page_shift = VIRTIO_BALLOON_PAGE_SHIFT_MIN;
+	hdr->flag = g->end[0].flag;
+	hdr->format = VIRTIO_BALLOON_FORMAT_BITMAP;
+	hdr->req_id = g->end[0].id;
+	hdr->start_pfn = 0;
+	hdr->bmap_len = 0;
+	return true;
+}
+
+void vbb_guest_end_sent(struct vbb_guest *g)
+{
+	vbb_u32 i;
+
+	if (!g->nr_ends)
+		return;
+	g->nr_ends--;
+	for (i = 0; i < g->nr_ends; i++)
+		g->end[i] = g->end[i + 1];
+}

@@ -17,7 +17,7 @@ VBB_BEGIN_DECLS
 #define VBB_ERRORS(X) \
 	X(NOSPC, -1, "the buffer is full") \
 	X(BUDGET, -2, "the work budget is used up") \
-	X(AGAIN, -3, "nothing to take yet") \
+	X(AGAIN, -3, "not yet: try again later") \
 	X(SHORT, -16, "shorter than its fixed part") \
 	X(LEN, -17, "bmap_len is not what the chain carries") \
 	X(LEN_MAX, -18, "more than 2^20 bytes of payload") \
@@ -29,7 +29,7 @@ VBB_BEGIN_DECLS
 	X(FORMAT, -24, "format unknown, or not negotiated") \
 	X(REQ_ID, -25, "req_id is not 0 where it must be, or 0 where it must not") \
 	X(START_PFN, -26, "start_pfn is not 0, or is 2^52 or more") \
-	X(PAYLOAD, -27, "a payload where this flag allows none") \
+	X(PAYLOAD, -27, "a payload where none is allowed") \
 	X(RESERVED, -28, "a reserved field is not 0") \
 	X(REC_ORDER, -29, "a record's order is over 51, or not 0 in an extent") \
 	X(REC_ALIGN, -30, "a record's pfn is not a multiple of 2^order") \
@@ -43,6 +43,10 @@ VBB_BEGIN_DECLS
 	X(RING_ADDR, -38, "a descriptor lies outside the shared memory") \
 	X(RING_DESC, -39, "a descriptor's flags or length make no sense") \
 	X(FRAME, -40, "a stream's or a capture's framing is broken") \
+	X(REQ_OPEN, -41, "a request's id is that of one still open") \
+	X(REQ_ARG, -42, "a request's argument has no such value") \
+	X(REQ_STALE, -43, "an answer to no open request") \
+	X(REQ_CMD, -44, "an answer's cmd is not its request's") \
 	X(CLOSED, -64, "the other side is gone") \
 	X(BROKEN, -65, "the transport cannot go on") \
 	X(INVAL, -80, "an argument is out of range") \
