@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* The balloon: what is negotiated, how it starts and stops, and the worker that follows the device's target. */
+/* What is negotiated, how a balloon starts and stops, and the worker that follows the target. */
+#include <linux/delay.h>
 #include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -7,7 +8,6 @@
 #include <linux/virtio_balloon.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
-#include <linux/virtio_ring.h>
 
 #include <virtio_balloon_bmap/request.h>
 
@@ -16,13 +16,14 @@
 /* How long the kernel is left in peace when it had nothing more to give */
 #define VBB_RETRY_MS 200
 
-/* How often the device hears how far we are; a config write may be slow, and the target's reach is always told */
+/* How often the device hears how far we are; when nothing is in flight it hears it at once */
 #define VBB_ACTUAL_MS 250
 
-/* Not a delay: what goes on next is up to the device */
-#define VBB_NO_DELAY_KNOWN (-1L)
+/* How long a device that is to be left may work on what it has */
+#define VBB_DRAIN_MS 1000
 
-#define VBB_F(name) BIT_ULL(VIRTIO_BALLOON_F_##name)
+/* No delay: it is for the device to act */
+#define VBB_DEVICE_NEXT (-1L)
 
 enum vbb_format {
 	VBB_FORMAT_AUTO,
@@ -60,26 +61,14 @@ static const struct kernel_param_ops vbb_format_ops = {
 	.get = vbb_format_get,
 };
 module_param_cb(format, &vbb_format_ops, NULL, 0444);
-MODULE_PARM_DESC(format, "how pages are named, as far as the device can: auto (default), bitmap, records, pfns");
-
-/* Bits that the chosen format has no use for are not accepted. */
-static u64 vbb_format_unused(void)
-{
-	switch (vbb_format) {
-	case VBB_FORMAT_PFNS:
-		return VBB_F(PAGE_BITMAP) | VBB_F(PAGE_RECORDS);
-	case VBB_FORMAT_BITMAP:
-		return VBB_F(PAGE_RECORDS);
-	default:
-		return 0;
-	}
-}
+MODULE_PARM_DESC(format, "how to name pages, if the device can: auto (default), bitmap, records, pfns");
 
 static u32 vbb_format_mask(struct virtio_device *vdev)
 {
 	if (!virtio_has_feature(vdev, VIRTIO_BALLOON_F_PAGE_BITMAP))
 		return VBB_FMT_PFNS;
-	if (!virtio_has_feature(vdev, VIRTIO_BALLOON_F_PAGE_RECORDS))
+	if (vbb_format == VBB_FORMAT_BITMAP ||
+	    !virtio_has_feature(vdev, VIRTIO_BALLOON_F_PAGE_RECORDS))
 		return VBB_FMT_BITMAP;
 	return vbb_format == VBB_FORMAT_RECORDS ? VBB_FMT_RECORDS : VBB_FMT_AUTO;
 }
@@ -126,17 +115,15 @@ static void vbb_target_read(struct vbb_balloon *vb)
 	if (!changed)
 		return;
 	virtio_cread_le(vb->vdev, struct virtio_balloon_config, num_pages, &num_pages);
-	vb->target = DIV_ROUND_UP((unsigned long)num_pages, 1UL << (PAGE_SHIFT - VIRTIO_BALLOON_PFN_SHIFT));
+	vb->target = DIV_ROUND_UP_ULL(num_pages, PAGE_SIZE >> VIRTIO_BALLOON_PFN_SHIFT);
 }
 
 static void vbb_actual_write(struct vbb_balloon *vb)
 {
-	u32 actual = min_t(u64, (u64)vb->actual << (PAGE_SHIFT - VIRTIO_BALLOON_PFN_SHIFT), U32_MAX);
-	bool idle = vb->head == vb->tail;
+	u64 nr_frames = (u64)vb->actual << (PAGE_SHIFT - VIRTIO_BALLOON_PFN_SHIFT);
+	u32 actual = min_t(u64, nr_frames, U32_MAX);
 
 	if (vb->broken || actual == vb->actual_told)
-		return;
-	if (!idle && time_before(jiffies, vb->actual_jiffies + msecs_to_jiffies(VBB_ACTUAL_MS)))
 		return;
 	virtio_cwrite_le(vb->vdev, struct virtio_balloon_config, actual, &actual);
 	vb->actual_told = actual;
@@ -144,8 +131,8 @@ static void vbb_actual_write(struct vbb_balloon *vb)
 }
 
 /*
- * One batch towards the target. The lock is dropped while the kernel looks for pages, for that can take long and lead
- * anywhere. Returns after how many jiffies to go on, or VBB_NO_DELAY_KNOWN.
+ * One batch towards the target. The lock is dropped while the kernel looks for pages, for that can
+ * take long. Returns after how many jiffies to go on, or VBB_DEVICE_NEXT.
  */
 static long vbb_balloon_step(struct vbb_balloon *vb)
 {
@@ -153,24 +140,24 @@ static long vbb_balloon_step(struct vbb_balloon *vb)
 	unsigned long held, nr_pages;
 	bool more = true;
 
-	vb->broken |= virtqueue_is_broken(vb->vqs[VBB_INFLATE]);
-	if (vb->broken || !vbb_tell_send(vb))
-		return VBB_NO_DELAY_KNOWN;
+	if (!vbb_tell_send(vb))
+		return VBB_DEVICE_NEXT;
 
 	held = vb->actual + vb->moving[VBB_INFLATE] - vb->moving[VBB_DEFLATE];
 	if (held < vb->target) {
 		nr_pages = min(vb->target - held, (unsigned long)VBB_BATCH_PAGES);
 		if (nr_pages > VBB_UNTOLD_MAX - vb->moving[VBB_INFLATE])
-			return VBB_NO_DELAY_KNOWN;
+			return VBB_DEVICE_NEXT;
 		mutex_unlock(&vb->lock);
 		more = vbb_batch_inflate(batch, nr_pages, &vb->stopping);
 		mutex_lock(&vb->lock);
 		vb->counters.blocks_taken += batch->nr;
 		vb->counters.out_of_memory += !more;
 	} else {
-		nr_pages = min3(held - vb->target, vb->blocks.nr_pages, (unsigned long)VBB_BATCH_PAGES);
+		nr_pages = min3(held - vb->target, vb->blocks.nr_pages,
+				(unsigned long)VBB_BATCH_PAGES);
 		if (!nr_pages)
-			return VBB_NO_DELAY_KNOWN;
+			return VBB_DEVICE_NEXT;
 		vb->counters.blocks_split += vbb_batch_deflate(batch, &vb->blocks, nr_pages);
 	}
 	vb->moving[batch->dir] += batch->blocks.nr_pages;
@@ -182,13 +169,18 @@ static void vbb_balloon_work(struct work_struct *work)
 {
 	struct vbb_balloon *vb = container_of(to_delayed_work(work), struct vbb_balloon, work);
 	u64 in_ns = ktime_get_ns(), out_ns;
-	long delay;
+	long delay = VBB_DEVICE_NEXT;
+	bool idle;
 
 	mutex_lock(&vb->lock);
 	vbb_tell_reap(vb);
-	vbb_target_read(vb);
-	delay = vbb_balloon_step(vb);
-	vbb_actual_write(vb);
+	if (!vb->broken) {
+		vbb_target_read(vb);
+		delay = vbb_balloon_step(vb);
+	}
+	idle = vb->head == vb->tail;
+	if (idle || time_after(jiffies, vb->actual_jiffies + msecs_to_jiffies(VBB_ACTUAL_MS)))
+		vbb_actual_write(vb);
 
 	out_ns = ktime_get_ns();
 	if (vb->batch.dir == VBB_INFLATE)
@@ -197,10 +189,10 @@ static void vbb_balloon_work(struct work_struct *work)
 		vb->counters.deflate_ns += out_ns - in_ns;
 	if (vb->out_ns)
 		vb->counters.wait_ns += in_ns - vb->out_ns;
-	vb->out_ns = vb->head != vb->tail ? out_ns : 0;
+	vb->out_ns = idle ? 0 : out_ns;
 	mutex_unlock(&vb->lock);
 
-	if (delay != VBB_NO_DELAY_KNOWN)
+	if (delay != VBB_DEVICE_NEXT)
 		vbb_balloon_queue(vb, delay);
 }
 
@@ -210,16 +202,16 @@ static int vbb_balloon_validate(struct virtio_device *vdev)
 		dev_err(&vdev->dev, "no config space\n");
 		return -EINVAL;
 	}
-	/* the codec writes little-endian in the old format too, as every device since 1.0 reads it */
+	/* the codec's old format is that of virtio 1.0, little-endian */
 	if (!virtio_is_little_endian(vdev)) {
 		dev_err(&vdev->dev, "a legacy device of this byte order is not supported\n");
 		return -EINVAL;
 	}
-	vdev->features = vbb_features_check(vdev->features & ~vbb_format_unused());
+	if (vbb_format == VBB_FORMAT_PFNS)
+		__virtio_clear_bit(vdev, VIRTIO_BALLOON_F_PAGE_BITMAP);
+	vdev->features = vbb_features_check(vdev->features);
 	/* messages name guest physical pages, whatever addresses the queues use */
 	__virtio_clear_bit(vdev, VIRTIO_F_ACCESS_PLATFORM);
-	/* nothing is allocated on the way to a balloon of less memory: no indirect tables */
-	__virtio_clear_bit(vdev, VIRTIO_RING_F_INDIRECT_DESC);
 	return 0;
 }
 
@@ -244,6 +236,22 @@ static void vbb_balloon_stop(struct vbb_balloon *vb)
 	vdev->config->del_vqs(vdev);
 }
 
+/*
+ * Let the device finish what it has begun, or give it up. A reset ends it as well, but not on every
+ * transport: virtio_uml's device goes on until its queues are gone.
+ */
+static void vbb_balloon_drain(struct vbb_balloon *vb)
+{
+	unsigned long end = jiffies + msecs_to_jiffies(VBB_DRAIN_MS);
+
+	for (;;) {
+		vbb_tell_reap(vb);
+		if (vb->broken || vb->head == vb->tail || time_after(jiffies, end))
+			break;
+		usleep_range(100, 1000);
+	}
+}
+
 static int vbb_balloon_probe(struct virtio_device *vdev)
 {
 	struct vbb_balloon *vb;
@@ -261,8 +269,9 @@ static int vbb_balloon_probe(struct virtio_device *vdev)
 	vb->config_changed = true;
 	vb->actual_told = U32_MAX;
 
-	/* deflating must go on where no memory is left to make a thread */
-	vb->wq = alloc_workqueue("vbb-%s", WQ_UNBOUND | WQ_FREEZABLE | WQ_MEM_RECLAIM, 1, dev_name(&vdev->dev));
+	/* deflating must go on where there is no memory for another thread */
+	vb->wq = alloc_workqueue("vbb-%s", WQ_UNBOUND | WQ_FREEZABLE | WQ_MEM_RECLAIM, 1,
+				 dev_name(&vdev->dev));
 	if (!vb->wq) {
 		err = -ENOMEM;
 		goto free_vb;
@@ -304,9 +313,10 @@ static void vbb_balloon_remove(struct virtio_device *vdev)
 	spin_unlock_irq(&vb->event_lock);
 	cancel_delayed_work_sync(&vb->work);
 
+	vbb_balloon_drain(vb);
+
+	/* the field outlives the reset; the pages go back when the device cannot reach them */
 	vb->actual = 0;
-	vb->broken |= virtqueue_is_broken(vb->vqs[VBB_INFLATE]);
-	vb->tail = vb->head;
 	vbb_actual_write(vb);
 
 	vbb_balloon_stop(vb);

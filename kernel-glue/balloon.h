@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * The driver's insides. Pages go one way: the kernel (pages.c) -> batch -> slot, told to the device (tell.c) -> balloon,
- * and back: balloon -> batch -> slot -> the kernel. Every page is in exactly one of these, and every step is the worker's.
+ * The driver's insides. Pages go one way: from the kernel (pages.c) into a batch, with its messages
+ * into slots (tell.c), and, once the device has acknowledged them, into the balloon. And they come
+ * back the same way: balloon, batch, slots, kernel. Each page is in exactly one of these places.
  */
 #ifndef VBB_BALLOON_H
 #define VBB_BALLOON_H
@@ -18,7 +19,7 @@
 
 #define VBB_NR_ORDERS MAX_ORDER
 
-/* Pages that were taken from the kernel and that the device has not yet acknowledged: never more */
+/* Pages taken from the kernel that the device has not yet acknowledged: never more than these */
 #define VBB_UNTOLD_MAX (SZ_256M >> PAGE_SHIFT)
 
 /* Two batches fit, so that one is collected while the device works on the other */
@@ -34,120 +35,106 @@
 /* Old devices take 256 frames in one descriptor, and some no more */
 #define VBB_PFNS_LEN (256 * sizeof(__le32))
 
-/**
- * enum vbb_dir - which way pages go; also the index of the queue that tells it
- * @VBB_INFLATE: from the kernel into the balloon
- * @VBB_DEFLATE: from the balloon to the kernel
- * @VBB_NR_DIRS: how many ways there are
- */
+/* Which way pages go; also the index of the queue that tells it */
 enum vbb_dir {
 	VBB_INFLATE,
 	VBB_DEFLATE,
 	VBB_NR_DIRS,
 };
 
-/**
- * struct vbb_blocks - blocks of pages, by order
- *
- * A block is chained through its first page; a block is not a compound page.
- */
+/* Blocks of 2^order pages, chained through their first page; they are not compound pages */
 struct vbb_blocks {
-	struct list_head order[VBB_NR_ORDERS];	/* blocks of 2^index pages */
-	unsigned long nr_pages;			/* in all of them */
+	struct list_head order[VBB_NR_ORDERS];
+	unsigned long nr_pages;		/* in all of them */
 };
 
-/**
- * struct vbb_batch - blocks on their way into messages
- */
+/* Blocks on their way into messages */
 struct vbb_batch {
 	enum vbb_dir dir;		/* where they go */
-	struct vbb_blocks blocks;	/* the blocks, until the batch's last message takes them over */
-	u64 *keys;			/* one a block: its pfn and order, see vbb_key() */
+	struct vbb_blocks blocks;	/* they, until the batch's last message takes them over */
+	u64 *keys;			/* pfn and order of each, to be sorted and encoded */
 	unsigned int nr;		/* keys in use */
 	unsigned int pos;		/* keys that were put into messages */
-	bool ascending;			/* keys came in ascending order: nothing to sort */
-	struct vbb_range rest;		/* what did not fit of the last key put, in the message's unit */
+	bool ascending;			/* the keys came sorted */
+	struct vbb_range rest;		/* what did not fit of the last key put; wire units */
 };
 
-/**
- * struct vbb_slot - a message and its buffer
- */
+/* A message */
 struct vbb_slot {
 	u8 *buf;			/* VBB_SLOT_LEN bytes */
-	struct vbb_blocks blocks;	/* the batch's, where this is its last message; else none */
+	struct vbb_blocks blocks;	/* the batch's, if this is its last message, else none */
 	enum vbb_dir dir;		/* the queue it went to */
 	bool used;			/* the device is done with it */
 	u32 used_len;			/* bytes that the device says it wrote */
 };
 
-/**
- * struct vbb_counters - what debugfs shows, under these names; all since the device was probed
- *
- * Pages are of PAGE_SIZE. What is "done" is what results say, which come with the new formats only.
+/*
+ * What debugfs shows, under these names, all since the device was probed. Pages are of PAGE_SIZE.
+ * "Done" is what results say; they come with the new formats only.
  */
 struct vbb_counters {
-	u64 inflate_pages;	/* told as inflated */
-	u64 inflate_pages_done;	/* of these, acted on by the device */
-	u64 deflate_pages;	/* told as deflated */
-	u64 deflate_pages_done;	/* of these, acted on by the device */
-	u64 pages_unnamed;	/* past what the old format can name, and not told */
-	u64 messages_bitmap;	/* messages in format BITMAP */
-	u64 messages_records;	/* messages in format RECORDS */
-	u64 messages_pfns;	/* messages in the old format */
-	u64 records_block;	/* records: single blocks */
-	u64 records_bitmap;	/* records: bitmaps */
-	u64 records_extent;	/* records: extents */
-	u64 bytes;		/* of messages, headers included */
-	u64 kicks;		/* notifications, where the device wanted one */
-	u64 results_none;	/* messages used without a result */
-	u64 results_ok;		/* results: OK */
-	u64 results_partial;	/* results: PARTIAL */
-	u64 results_inhibited;	/* results: INHIBITED */
-	u64 results_malformed;	/* results: MALFORMED */
-	u64 discard_shift;	/* no count: what the last result said */
-	u64 blocks_taken;	/* blocks taken from the kernel */
-	u64 blocks_split;	/* blocks split because a smaller part had to go back */
-	u64 out_of_memory;	/* times that the kernel had less to give than the target asks */
-	u64 inflate_ns;		/* spent in the worker, by the last batch's direction */
-	u64 deflate_ns;		/* the same */
-	u64 wait_ns;		/* messages in flight, and the worker out */
+	u64 inflate_pages;		/* told as inflated */
+	u64 inflate_pages_done;		/* of these, acted on by the device */
+	u64 deflate_pages;		/* told as deflated */
+	u64 deflate_pages_done;		/* of these, acted on by the device */
+	u64 pages_unnamed;		/* past what the old format can name, and not told */
+	u64 messages_bitmap;		/* messages in format BITMAP */
+	u64 messages_records;		/* messages in format RECORDS */
+	u64 messages_pfns;		/* messages in the old format */
+	u64 records_block;		/* records: single blocks */
+	u64 records_bitmap;		/* records: bitmaps */
+	u64 records_extent;		/* records: extents */
+	u64 bytes;			/* of messages, headers included */
+	u64 kicks;			/* notifications, where the device wanted one */
+	u64 results_none;		/* messages used without a result */
+	u64 results_ok;			/* results: OK */
+	u64 results_partial;		/* results: PARTIAL */
+	u64 results_inhibited;		/* results: INHIBITED */
+	u64 results_malformed;		/* results: MALFORMED */
+	u64 discard_shift;		/* no count: what the last result said */
+	u64 blocks_taken;		/* blocks taken from the kernel */
+	u64 blocks_split;		/* blocks split, because only a part had to go back */
+	u64 out_of_memory;		/* times that the kernel had less than the target asks */
+	u64 inflate_ns;			/* time in the worker, by the last batch's direction */
+	u64 deflate_ns;			/* the same */
+	u64 wait_ns;			/* time with messages in flight and the worker out */
 	u64 fault[VBB_NR_FAULTS];	/* the device's faults, by vbb_err_fault() */
 };
 
-/**
- * struct vbb_balloon - a balloon device
- *
- * The worker is the only one that moves pages. It never waits: where the device has to answer first it returns, and the
- * callback queues it again. So a device that is silent, broken or gone holds up nobody.
+/*
+ * A balloon device. The worker alone moves pages, and it never waits: where the device has to
+ * answer first it returns, and the queue's callback starts it again. So a device that is silent,
+ * broken or gone holds up nobody.
  */
 struct vbb_balloon {
 	struct virtio_device *vdev;
-	struct workqueue_struct *wq;		/* of the worker */
+	struct workqueue_struct *wq;
 	struct delayed_work work;		/* the worker */
 	struct vbb_batch batch;			/* the worker's own */
 
-	spinlock_t event_lock;			/* protects the two that follow; taken in interrupts */
-	bool stopping;				/* the worker is not to be queued any more */
+	spinlock_t event_lock;			/* protects the next two; taken in interrupts */
+	bool stopping;				/* the worker is not to be started any more */
 	bool config_changed;			/* the target is to be read anew */
 
 	struct mutex lock;			/* protects all that follows */
 	struct virtqueue *vqs[VBB_NR_DIRS];
 	struct vbb_enc *enc;
-	struct vbb_slot slots[VBB_NR_SLOTS];	/* a ring: sent in this order, retired in this order */
-	unsigned int nr_slots;			/* as many as the queues hold */
-	unsigned int head, tail;		/* free-running: the next to send, the oldest in flight */
+	struct vbb_slot slots[VBB_NR_SLOTS];	/* a ring: retired in the order of sending */
+	unsigned int nr_slots;			/* of them, as many as the queues can hold */
+	unsigned int head;			/* slots ever sent */
+	unsigned int tail;			/* slots ever retired */
 	unsigned int msg_len;			/* bytes of a buffer that a message may use */
-	unsigned int unit_shift;		/* log2 of the message's units in a page */
+	unsigned int unit_shift;		/* log2 of the wire's units in a page */
 	bool results;				/* chains end in a result */
-	bool broken;				/* the device is lost until it is probed again */
+	bool broken;				/* nothing more comes from this device */
 
-	struct vbb_blocks blocks;		/* the balloon: pages that the device knows it has */
+	struct vbb_blocks blocks;		/* what the device knows to be in the balloon */
 	unsigned long target;			/* pages that the device wants */
-	unsigned long actual;			/* pages that it has, those on their way back included */
+	unsigned long actual;			/* pages that it has: not until told, until freed */
 	unsigned long moving[VBB_NR_DIRS];	/* pages in batch and slots */
 	u32 actual_told;			/* the config field as last written */
 	unsigned long actual_jiffies;		/* when that was */
-	u64 out_ns;				/* when the worker left with messages in flight, or 0 */
+	u64 out_ns;				/* when the worker left slots in flight, or 0 */
 	struct vbb_counters counters;
 	struct dentry *debugfs;
 };
@@ -165,7 +152,8 @@ void vbb_blocks_free(struct vbb_blocks *b);
 int vbb_batch_init(struct vbb_batch *batch);
 void vbb_batch_exit(struct vbb_batch *batch);
 bool vbb_batch_inflate(struct vbb_batch *batch, unsigned long nr_pages, const bool *stop);
-unsigned int vbb_batch_deflate(struct vbb_batch *batch, struct vbb_blocks *from, unsigned long nr_pages);
+unsigned int vbb_batch_deflate(struct vbb_batch *batch, struct vbb_blocks *from,
+			       unsigned long nr_pages);
 void vbb_batch_next(struct vbb_batch *batch, unsigned int unit_shift);
 
 /* tell.c */

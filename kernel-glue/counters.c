@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* What happened, for people and tests: /sys/kernel/debug/virtio_balloon_bmap/<device>, a name and a number a line. */
+/* For people and tests: debugfs virtio_balloon_bmap/<device> has a name and a number a line. */
 #include <linux/debugfs.h>
 #include <linux/device.h>
 #include <linux/module.h>
@@ -78,7 +78,8 @@ void vbb_counters_exit(void)
 
 void vbb_counters_add(struct vbb_balloon *vb)
 {
-	vb->debugfs = debugfs_create_file(dev_name(&vb->vdev->dev), 0444, vbb_counters_root, vb, &vbb_counters_fops);
+	vb->debugfs = debugfs_create_file(dev_name(&vb->vdev->dev), 0444, vbb_counters_root, vb,
+					  &vbb_counters_fops);
 }
 
 void vbb_counters_remove(struct vbb_balloon *vb)

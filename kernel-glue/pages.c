@@ -55,8 +55,9 @@ static void vbb_blocks_split(struct vbb_blocks *b, struct page *page, unsigned i
 		list_add(&page[i].lru, &b->order[0]);
 }
 
-/* Take the largest block of at most nr_pages out; where all are larger, the smallest is split first. */
-static struct page *vbb_blocks_take(struct vbb_blocks *b, unsigned long nr_pages, unsigned int *order, bool *split)
+/* Take out the largest block of at most nr_pages; where all are larger, split the smallest. */
+static struct page *vbb_blocks_take(struct vbb_blocks *b, unsigned long nr_pages,
+				    unsigned int *order, bool *split)
 {
 	const unsigned int top = min_t(unsigned int, ilog2(nr_pages), VBB_NR_ORDERS - 1);
 	unsigned int i = top + 1;
@@ -85,8 +86,8 @@ found:
 }
 
 /*
- * A block that is not to be had at once is not worth anybody's page cache, and waking kswapd for it neither; a single
- * page is, since the host asks for memory and not only for free memory. Nobody is killed for either.
+ * A block is taken if it is free; nobody's page cache is given up for its order. For a single page
+ * it is, since the host asks for memory and not only for free memory. Nobody is killed for either.
  */
 static struct page *vbb_block_alloc(unsigned int order)
 {
@@ -223,7 +224,8 @@ bool vbb_batch_inflate(struct vbb_batch *batch, unsigned long nr_pages, const bo
  *
  * Return: blocks that had to be split.
  */
-unsigned int vbb_batch_deflate(struct vbb_batch *batch, struct vbb_blocks *from, unsigned long nr_pages)
+unsigned int vbb_batch_deflate(struct vbb_batch *batch, struct vbb_blocks *from,
+			       unsigned long nr_pages)
 {
 	unsigned int order, nr_split = 0;
 	struct page *page;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
-/* Messages: a batch goes out in as many as it takes; they are retired in the order in which they went. */
+/* Messages: a batch goes out in as many as it takes, and they are retired in that order. */
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/scatterlist.h>
@@ -27,7 +27,8 @@ int vbb_tell_init(struct vbb_balloon *vb, u32 formats)
 		cfg.page_shift = VIRTIO_BALLOON_PAGE_SHIFT_MIN;
 	}
 	vb->unit_shift = PAGE_SHIFT - cfg.page_shift;
-	nr_desc = min(virtqueue_get_vring_size(vb->vqs[VBB_INFLATE]), virtqueue_get_vring_size(vb->vqs[VBB_DEFLATE]));
+	nr_desc = min(virtqueue_get_vring_size(vb->vqs[VBB_INFLATE]),
+		      virtqueue_get_vring_size(vb->vqs[VBB_DEFLATE]));
 	vb->nr_slots = min_t(unsigned int, nr_desc / (1 + vb->results), VBB_NR_SLOTS);
 	if (!vb->nr_slots)
 		return -EINVAL;
@@ -42,7 +43,7 @@ int vbb_tell_init(struct vbb_balloon *vb, u32 formats)
 		return -ENOMEM;
 	seg.base = vb->slots[0].buf;
 	seg.len = vb->msg_len;
-	/* the empty message that init opens is closed at once, so that a message is always opened by next */
+	/* init opens a message; it is closed at once, so that all begin with next */
 	if (vbb_enc_init(vb->enc, &cfg, &seg, 1) || vbb_enc_finish(vb->enc, 0, &msg))
 		return -EINVAL;
 	return 0;
@@ -78,7 +79,7 @@ static void vbb_tell_encode(struct vbb_balloon *vb, struct vbb_slot *slot, struc
 		if (err == VBB_E_NOSPC)
 			break;
 		if (err) {
-			/* the old format ends at 16 TiB; such pages stay in the balloon, and the device knows nothing of them */
+			/* the old format ends at 16 TiB; such pages are held, and not told */
 			vb->counters.pages_unnamed += batch->rest.nr_pages >> vb->unit_shift;
 			batch->rest.nr_pages = 0;
 		}
@@ -114,6 +115,7 @@ static int vbb_tell_queue(struct vbb_balloon *vb, struct vbb_slot *slot, const s
 
 	sg_init_one(&out, slot->buf, msg->len);
 	sg_init_one(&in, slot->buf + VBB_RESULT_OFF, VBB_RESULT_LEN);
+	/* the ring has room: where no indirect table is to be had at once, it does without */
 	err = virtqueue_add_sgs(vq, sgs, 1, vb->results, slot, GFP_NOWAIT | __GFP_NOWARN);
 	if (err)
 		return err;
@@ -123,6 +125,13 @@ static int vbb_tell_queue(struct vbb_balloon *vb, struct vbb_slot *slot, const s
 		virtqueue_notify(vq);
 	}
 	return 0;
+}
+
+static void vbb_tell_break(struct vbb_balloon *vb)
+{
+	if (!vb->broken)
+		dev_err(&vb->vdev->dev, "the device is broken; the balloon stands still\n");
+	vb->broken = true;
 }
 
 /**
@@ -136,7 +145,6 @@ bool vbb_tell_send(struct vbb_balloon *vb)
 	struct vbb_batch *batch = &vb->batch;
 	struct vbb_slot *slot;
 	struct vbb_msg msg;
-	int err;
 
 	while (batch->rest.nr_pages || batch->pos < batch->nr) {
 		if (vb->head - vb->tail == vb->nr_slots)
@@ -151,10 +159,8 @@ bool vbb_tell_send(struct vbb_balloon *vb)
 			slot->used = true;
 			continue;
 		}
-		err = vbb_tell_queue(vb, slot, &msg);
-		if (err) {
-			dev_err(&vb->vdev->dev, "cannot send: %d; the balloon stands still\n", err);
-			vb->broken = true;
+		if (vbb_tell_queue(vb, slot, &msg)) {
+			vbb_tell_break(vb);
 			return false;
 		}
 	}
@@ -216,7 +222,7 @@ static void vbb_tell_retire(struct vbb_balloon *vb, struct vbb_slot *slot)
  * vbb_tell_reap() - take back the messages that the device is done with
  * @vb: the balloon
  *
- * A block may lie in two messages, and belongs to the later one: what is used out of order waits for what went before.
+ * A batch ends with its last message, so what is used out of order waits for what was sent before.
  */
 void vbb_tell_reap(struct vbb_balloon *vb)
 {
@@ -228,6 +234,8 @@ void vbb_tell_reap(struct vbb_balloon *vb)
 			slot->used_len = len;
 			slot->used = true;
 		}
+		if (virtqueue_is_broken(vb->vqs[dir]))
+			vbb_tell_break(vb);
 	}
 	while (vb->tail != vb->head) {
 		slot = &vb->slots[vb->tail % vb->nr_slots];
