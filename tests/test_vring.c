@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* The split virtqueue: each side against a peer that writes the shared bytes itself, and against the other. */
+/* The split virtqueue: each side against a peer that writes every byte, and against the other. */
 #include "test.h"
 #include "vring_rig.h"
 
@@ -228,7 +228,7 @@ static void test_dev_blocks(void **state)
 	assert_int_equal(dev_recv(), VBB_E_RING_ADDR);
 }
 
-/* A chain that is wrong goes back with length 0, its fault is named once, and the next one is fine. */
+/* A wrong chain goes back with length 0, its fault is named once, and the next one is fine. */
 static void test_dev_chain_faults(void **state)
 {
 	static const struct {
@@ -253,7 +253,7 @@ static void test_dev_chain_faults(void **state)
 		{ ~(vbb_u64)0 - 0xfffffffe, 0xffffffff, 0, 0, false, VBB_E_RING_ADDR },
 		{ RIG_GPA, 0xffffffff, 0, 0, false, VBB_E_RING_ADDR },
 		{ 0, 16, 0, 0, false, VBB_E_RING_ADDR },
-		/* indirect: not negotiated; with NEXT; of no, odd and wrapping length; outside; in itself */
+		/* indirect: not negotiated; with NEXT; of no, odd, wrapping length; outside */
 		{ RIG_GPA + RIG_TABLES, 16, F_INDIRECT, 0, false, VBB_E_RING_DESC },
 		{ RIG_GPA + RIG_TABLES, 16, F_INDIRECT | F_NEXT, 1, true, VBB_E_RING_DESC },
 		{ RIG_GPA + RIG_TABLES, 0, F_INDIRECT, 0, true, VBB_E_RING_DESC },
@@ -472,7 +472,8 @@ static void oracle(unsigned int head, struct walked *w)
 		len = rig_get32(p + 8);
 		flags = rig_get16(p + 12);
 		if (flags & F_INDIRECT) {
-			if (nested || (flags & F_NEXT) || !rig.ring.indirect || len == 0 || len % 16) {
+			if (nested || (flags & F_NEXT) || !rig.ring.indirect || !len ||
+			    len % 16) {
 				w->err = VBB_E_RING_DESC;
 				return;
 			}
@@ -541,8 +542,8 @@ static void test_dev_random(void **state)
 	unsigned int round, i, idx = 0, seen[VBB_NR_FAULTS + 1] = { 0 };
 	uint64_t seed = 1;
 	struct walked want;
+	int err, fault;
 	size_t j;
-	int err;
 
 	(void)state;
 	for (round = 0; round < 3000; round++) {
@@ -559,7 +560,8 @@ static void test_dev_random(void **state)
 			rig_avail(&rig, idx);
 			err = dev_recv();
 			assert_int_equal(err, want.err);
-			seen[err ? vbb_err_fault(err) : VBB_NR_FAULTS]++;
+			fault = vbb_err_fault(err);
+			seen[fault < 0 ? VBB_NR_FAULTS : fault]++;
 			if (err) {
 				assert_used(i + 1, idx, 0);
 				continue;
@@ -713,9 +715,10 @@ static void test_drv_scribble(void **state)
 	(void)state;
 	drv_start(8, 0, false);
 	for (round = 0; round < 20000; round++) {
+		unsigned int out = 1 + (unsigned int)test_below(&seed, 2);
+
 		if (test_below(&seed, 2) &&
-		    !drv_send(1 + (unsigned int)test_below(&seed, 2), (unsigned int)test_below(&seed, 2),
-			      &tokens[rig.drv.free])) {
+		    !drv_send(out, (unsigned int)test_below(&seed, 2), &tokens[rig.drv.free])) {
 			head = rig_get16(rig.ring.avail + 4 +
 					 2 * ((rig_get16(rig.ring.avail + 2) - 1) & 7));
 			assert_int_equal(tokens[head]++, 0);
@@ -840,7 +843,7 @@ static void test_drv_notify(void **state)
 	assert_int_equal(rig_get16(used_event), 1);
 }
 
-/* Both sides over one memory: what goes in comes out, in order, whatever the cut, size and features */
+/* Both sides over one memory: what goes in comes out, in order, whatever the cut and the size */
 static void test_both(void **state)
 {
 	static vbb_u8 tokens[64];

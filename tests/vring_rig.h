@@ -19,7 +19,7 @@
 #define RIG_GPA 0x100000000u
 #define RIG_AVAIL (16 * RIG_MAX)
 #define RIG_USED (RIG_AVAIL + 256)
-#define RIG_TABLES 4096			/* indirect tables of RIG_MAX entries, one an entry */
+#define RIG_TABLES 4096			/* of RIG_MAX entries, one for each entry */
 #define RIG_DATA (RIG_TABLES + 16 * RIG_MAX * RIG_MAX)
 #define RIG_SIZE (RIG_DATA + 65536)
 

@@ -70,7 +70,7 @@ struct vbb_transport_ops {
 	int (*kick)(struct vbb_transport *t, unsigned int queue);
 	/**
 	 * @wait: sleep until something can be reaped or received on any queue, @timeout_ns nanoseconds at most; also
-	 * woken by the end of the transport. VBB_E_AGAIN: the time is over
+	 * woken by the end of the transport. VBB_E_AGAIN: the time is over, or a signal came
 	 */
 	int (*wait)(struct vbb_transport *t, vbb_u64 timeout_ns);
 };
