@@ -107,7 +107,8 @@ int vbb_host_cancel(struct vbb_host *h, struct vbb_req *req)
 	if (h->cancel.state != VBB_HOST_CLOSED)
 		return VBB_E_AGAIN;
 	h->work.state = VBB_HOST_FORGOTTEN;
-	h->applying_id = 0;
+	if (h->applying_id == h->work.id)
+		h->applying_id = 0;
 	req->cmd = VIRTIO_BALLOON_CMD_CANCEL;
 	req->arg0 = h->work.id;
 	req->arg1 = 0;
