@@ -295,7 +295,7 @@ static void test_dev_chain_len(void **state)
 {
 	(void)state;
 	if (sizeof(size_t) < 8)
-		skip();
+		test_skip("no length of 2^32 in 32 bit");
 	dev_start(8, false, false);
 	rig.ram[0].len = (vbb_u64)1 << 33;
 	desc(0, RIG_GPA, 0xffffffff, F_WRITE | F_NEXT, 1);
@@ -662,7 +662,7 @@ static void test_drv_len(void **state)
 
 	(void)state;
 	if (sizeof(size_t) < 8)
-		skip();
+		test_skip("no length of 2^32 in 32 bit");
 	drv_start(8, 0, false);
 	rig.ram[0].len = (vbb_u64)1 << 33;
 	seg[0] = data_seg(0, 0xffffffff);
