@@ -248,7 +248,7 @@ static size_t client_take(struct vbb_qmp *q, struct vbb_qmp_client *c, const cha
 {
 	struct json_object *request;
 	enum json_tokener_error state;
-	const char *eol;
+	const char *eol, *nul;
 	size_t used;
 
 	if (c->skip) {
@@ -256,6 +256,14 @@ static size_t client_take(struct vbb_qmp *q, struct vbb_qmp_client *c, const cha
 		c->skip = !eol;
 		return eol ? (size_t)(eol - p) + 1 : len;
 	}
+	/* to the tokener this would be the end */
+	nul = memchr(p, '\0', len);
+	if (nul == p) {
+		client_nonsense(c, "JSON parse error");
+		return 1;
+	}
+	if (nul)
+		len = (size_t)(nul - p);
 	if (!c->len && strchr(" \t\r\n", *p))
 		return 1;
 	request = json_tokener_parse_ex(c->tokener, p, (int)len);

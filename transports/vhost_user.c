@@ -660,12 +660,11 @@ static int set_vring_kick(struct vbb_vhu *v, struct vhu_msg *m)
 		return -1;
 	if (fd < 0)
 		return refuse(v, "a queue without kicks would have to be polled");
-	unwatch(v, &q->kick);
 	if (watch(v, fd, index)) {
-		queue_stop(v, index);
 		close(fd);
 		return refuse(v, "a kick that cannot be waited for");
 	}
+	unwatch(v, &q->kick);
 	q->kick = fd;
 	q->pending = q->running;
 	return queue_start(v, index);
@@ -1133,7 +1132,7 @@ int vbb_vhu_dispatch(struct vbb_vhu *v)
 		else
 			queue_kicked(v, ev[i].data.u32);
 	}
-	if (!err && v->torn)
+	if (v->torn)
 		err = frame_error(v, "its memory went away");
 	if (!err)
 		return 0;
@@ -1170,7 +1169,9 @@ bool vbb_vhu_fault(struct vbb_vhu *v, void *addr)
 
 		if ((uintptr_t)addr < (uintptr_t)r->map || off >= r->map_len)
 			continue;
+		/* dispatch() is to hear of it */
 		v->torn = true;
+		shutdown(v->sock, SHUT_RDWR);
 		return mmap(r->map + (off & ~((vbb_u64)len - 1)), len, PROT_READ | PROT_WRITE,
 			    MAP_FIXED | MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED;
 	}
