@@ -151,12 +151,18 @@ void vbb_batch_exit(struct vbb_batch *batch)
 	kvfree(batch->keys);
 }
 
-static void vbb_batch_open(struct vbb_batch *batch, enum vbb_dir dir)
+static void vbb_batch_open(struct vbb_batch *batch, enum vbb_dir dir, unsigned long nr_pages)
 {
 	batch->dir = dir;
+	batch->nr_wanted = nr_pages;
 	batch->nr = 0;
 	batch->pos = 0;
 	batch->ascending = true;
+}
+
+static bool vbb_batch_wants(const struct vbb_batch *batch)
+{
+	return batch->nr_wanted && batch->nr < VBB_BATCH_BLOCKS;
 }
 
 static void vbb_batch_add(struct vbb_batch *batch, struct page *page, unsigned int order)
@@ -166,6 +172,7 @@ static void vbb_batch_add(struct vbb_batch *batch, struct page *page, unsigned i
 	if (batch->nr && batch->keys[batch->nr - 1] > key)
 		batch->ascending = false;
 	batch->keys[batch->nr++] = key;
+	batch->nr_wanted -= 1UL << order;
 	vbb_blocks_add(&batch->blocks, page, order);
 }
 
@@ -183,8 +190,42 @@ static void vbb_batch_close(struct vbb_batch *batch)
 		sort(batch->keys, batch->nr, sizeof(*batch->keys), vbb_key_cmp, NULL);
 }
 
+/* Take up to nr blocks of an order from the kernel, and no more pages than are wanted. */
+static unsigned long vbb_batch_take(struct vbb_batch *batch, unsigned int order, unsigned long nr,
+				    const bool *stop)
+{
+	unsigned long nr_taken;
+	struct page *page;
+
+	nr = min3(nr, batch->nr_wanted >> order, (unsigned long)VBB_BATCH_BLOCKS - batch->nr);
+	for (nr_taken = 0; nr_taken < nr && !READ_ONCE(*stop); nr_taken++) {
+		page = vbb_block_alloc(order);
+		if (!page)
+			break;
+		vbb_batch_add(batch, page, order);
+		cond_resched();
+	}
+	return nr_taken;
+}
+
+/*
+ * Where memory is in pieces, the free pages between two that are in use lie in blocks of several
+ * orders. Lists grow as memory is freed, so what is at the head of one lies near to what is at the
+ * head of another: a batch that takes as many of each smaller order as of this one, without
+ * splitting any, gets many of these pieces whole, and the device discards each in one go.
+ */
+static void vbb_batch_take_near(struct vbb_batch *batch, unsigned int order, unsigned long nr,
+				const bool *stop)
+{
+	struct page *page = list_first_entry(&batch->blocks.order[order], struct page, lru);
+	struct free_area *area = page_zone(page)->free_area;
+
+	while (order--)
+		vbb_batch_take(batch, order, min(nr, READ_ONCE(area[order].nr_free)), stop);
+}
+
 /**
- * vbb_batch_inflate() - take blocks from the kernel into an empty batch
+ * vbb_batch_inflate() - take blocks from the kernel into an empty batch, the largest first
  * @batch: the batch
  * @nr_pages: pages wanted; a batch may be full with fewer
  * @stop: ends it early when it becomes true
@@ -194,26 +235,23 @@ static void vbb_batch_close(struct vbb_batch *batch)
 bool vbb_batch_inflate(struct vbb_batch *batch, unsigned long nr_pages, const bool *stop)
 {
 	unsigned int order = VBB_NR_ORDERS - 1;
-	struct page *page;
-	bool more = true;
+	unsigned long nr;
 
-	vbb_batch_open(batch, VBB_INFLATE);
-	while (nr_pages && batch->nr < VBB_BATCH_BLOCKS && !READ_ONCE(*stop)) {
-		order = min_t(unsigned int, order, ilog2(nr_pages));
-		page = vbb_block_alloc(order);
-		if (page) {
-			vbb_batch_add(batch, page, order);
-			nr_pages -= 1UL << order;
-		} else if (order) {
-			order--;
-		} else {
-			more = false;
+	vbb_batch_open(batch, VBB_INFLATE, nr_pages);
+	while (vbb_batch_wants(batch) && !READ_ONCE(*stop)) {
+		order = min_t(unsigned int, order, ilog2(batch->nr_wanted));
+		nr = batch->nr_wanted >> order;
+		/* leave room for as many of each smaller order */
+		if (order < VBB_NR_ORDERS - 1)
+			nr = DIV_ROUND_UP(nr, 2);
+		nr = vbb_batch_take(batch, order, nr, stop);
+		if (nr && order < VBB_NR_ORDERS - 1)
+			vbb_batch_take_near(batch, order, nr, stop);
+		else if (!nr && !order--)
 			break;
-		}
-		cond_resched();
 	}
 	vbb_batch_close(batch);
-	return more;
+	return !vbb_batch_wants(batch) || READ_ONCE(*stop);
 }
 
 /**
@@ -230,15 +268,14 @@ unsigned int vbb_batch_deflate(struct vbb_batch *batch, struct vbb_blocks *from,
 	unsigned int order, nr_split = 0;
 	struct page *page;
 
-	vbb_batch_open(batch, VBB_DEFLATE);
-	while (nr_pages && batch->nr < VBB_BATCH_BLOCKS) {
+	vbb_batch_open(batch, VBB_DEFLATE, nr_pages);
+	while (vbb_batch_wants(batch)) {
 		bool split = false;
 
-		page = vbb_blocks_take(from, nr_pages, &order, &split);
+		page = vbb_blocks_take(from, batch->nr_wanted, &order, &split);
 		if (!page)
 			break;
 		vbb_batch_add(batch, page, order);
-		nr_pages -= 1UL << order;
 		nr_split += split;
 		cond_resched();
 	}
