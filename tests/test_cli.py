@@ -160,23 +160,31 @@ def check_dump(test, v, messages, text):
             test.assertEqual(oracle.HEADER.pack(*(m["header"][key] for key in (
                 "cmd", "page_shift", "flag", "format", "req_id", "start_pfn", "bmap_len"))),
                              v.data[m["offset"]:m["offset"] + 32])
+        ends = [0]
         for item in m["items"]:
             at = m["offset"] + item["byte"] if "header" in m else item["byte"]
-            check_item(test, item, v.data[at:at + 8])
+            ends.append(item["byte"] + check_item(test, item, v.data[at:at + 8 * 63]))
+            test.assertGreaterEqual(item["byte"], ends[-2])
+        if "header" in m and m.get("fault", {"byte": 0})["byte"] >= 32:
+            test.assertTrue(m["items"][-1]["byte"] <= m["fault"]["byte"] < ends[-1], "the last one is at fault")
 
 
 def check_item(test, item, data):
-    """An item of dump's JSON, against its first bytes."""
-    first = int.from_bytes(data, "little")
-    if item["kind"] in ("block", "bitmap", "extent"):
-        code = {"block": 0, "extent": 63}.get(item["kind"]) if item["kind"] != "bitmap" else first >> 58
-        test.assertEqual(first, item["pfn"] | item["order"] << 52 | code << 58)
-    elif item["kind"] == "word":
-        test.assertEqual(first, int(item["word"], 16))
-    elif item["kind"] == "value":
-        test.assertEqual(first, item["value"])
-    else:
-        test.assertEqual(first & 0xffffffff, item["pfn"])
+    """An item of dump's JSON, against what it shows. Return its length."""
+    words = [int.from_bytes(data[at:at + 8], "little") for at in range(0, len(data), 8)]
+    kind = item["kind"]
+    if kind == "frame":
+        test.assertEqual(words[0] & 0xffffffff, item["pfn"])
+        return 4
+    if kind in ("block", "bitmap", "extent"):
+        code = {"block": 0, "bitmap": words[0] >> 58, "extent": 63}[kind]
+        test.assertEqual(words[0], item["pfn"] | item["order"] << 52 | code << 58)
+        if kind == "bitmap":
+            test.assertEqual([int(word, 16) for word in item["words"]], words[1:1 + len(item["words"])])
+            test.assertLessEqual(len(item["words"]), code)
+        return {"block": 8, "bitmap": 8 + 8 * code, "extent": 16}[kind]
+    test.assertEqual(words[0], int(item["word"], 16) if kind == "word" else item["value"])
+    return 8
 
 
 class Statuses(unittest.TestCase):
@@ -328,6 +336,11 @@ class Encode(unittest.TestCase):
                         for how in ("auto", "bitmap", "records")}
                 self.assertEqual(size["auto"], min(size["bitmap"], size["records"]))
 
+    def test_auto_of_equals(self):
+        """A receiver without records can read a bitmap."""
+        _, heads = self.check([(64, 1)], "auto")
+        self.assertEqual(heads[0][3], oracle.BITMAP)
+
     def test_auto_of_terabytes(self):
         """The other format would take longer than anyone waits."""
         data, _ = self.check([(0, 1 << 50), ((1 << 52) - 1, 1)], "auto")
@@ -367,7 +380,10 @@ class Encode(unittest.TestCase):
                 runs.append((pfn, rng.randint(1, min(1 << rng.randint(0, 50 if how == "records" else 8), end - pfn))))
             with self.subTest(case=case):
                 flag = 0 if how == "pfns" else rng.choice((0, 0, 1))
-                self.check(runs, how, rng.choice((48, 64, 100, 1000, MSG_MAX)), shift, flag)
+                max_msg = rng.choice((48, 64, 100, 1000, MSG_MAX))
+                data, _ = self.check(runs, how, max_msg, shift, flag)
+                ordered = [(pfn, end - pfn) for pfn, end in as_set(runs)]
+                self.assertEqual(self.check(ordered, how, max_msg, shift, flag)[0], data)
 
 
 class Gen(unittest.TestCase):

@@ -49,11 +49,11 @@ static bool next_msg(struct vbb_reader *r)
 	seg.base = r->buf;
 	seg.len = r->len;
 	vbb_cur_init(&cur, &seg, 1);
-	r->lost = vbb_hdr_load(&hdr, &cur) || hdr.bmap_len > VIRTIO_BALLOON_BMAP_LEN_MAX;
-	if (r->lost)
+	if (vbb_hdr_load(&hdr, &cur))
 		return true;
-	r->len += fread(r->buf + VBB_HDR_LEN, 1, (size_t)hdr.bmap_len, r->in.f);
-	r->lost = r->len < VBB_HDR_LEN + hdr.bmap_len;
+	r->lost = hdr.bmap_len > VIRTIO_BALLOON_BMAP_LEN_MAX;
+	if (!r->lost)
+		r->len += fread(r->buf + VBB_HDR_LEN, 1, (size_t)hdr.bmap_len, r->in.f);
 	return !ferror(r->in.f);
 }
 
