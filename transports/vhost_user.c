@@ -980,6 +980,8 @@ static int vhu_done(struct vbb_transport *t, unsigned int queue, const struct vb
 {
 	struct vbb_vhu *v = to_vhu(t);
 
+	if (v->gone)
+		return VBB_E_CLOSED;
 	if (queue >= v->nr_queues || !v->queue[queue].running)
 		return VBB_E_INVAL;
 	return vbb_vring_dev_done(&v->queue[queue].ring, chain, written);
@@ -990,6 +992,8 @@ static int vhu_kick(struct vbb_transport *t, unsigned int queue)
 	struct vbb_vhu *v = to_vhu(t);
 	struct vbb_vhu_queue *q;
 
+	if (v->gone)
+		return VBB_E_CLOSED;
 	if (queue >= v->nr_queues)
 		return VBB_E_INVAL;
 	q = &v->queue[queue];
@@ -998,14 +1002,19 @@ static int vhu_kick(struct vbb_transport *t, unsigned int queue)
 	return 0;
 }
 
-static bool any_pending(const struct vbb_vhu *v)
+/* Is there something to take? If not, drivers notify us of what comes. */
+static bool look(struct vbb_vhu *v)
 {
+	bool found = false;
 	unsigned int i;
 
-	for (i = 0; i < v->nr_queues; i++)
-		if (v->queue[i].pending)
-			return true;
-	return false;
+	for (i = 0; i < v->nr_queues; i++) {
+		struct vbb_vhu_queue *q = &v->queue[i];
+
+		q->pending = q->running && vbb_vring_dev_listen(&q->ring);
+		found |= q->pending;
+	}
+	return found;
 }
 
 static vbb_u64 now_ns(void)
@@ -1023,7 +1032,7 @@ static int vhu_wait(struct vbb_transport *t, vbb_u64 timeout_ns)
 	vbb_u64 begin = now_ns(), past = 0;
 	struct timespec ts;
 
-	while (!any_pending(v)) {
+	while (!look(v)) {
 		if (v->gone)
 			return VBB_E_CLOSED;
 		if (past > timeout_ns)
