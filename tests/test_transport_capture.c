@@ -573,6 +573,8 @@ static void test_replay(void **state)
 	}
 	/* the first queue alone */
 	replay_start(0, VBB_CAPTURE_DRIVER, 1);
+	assert_int_equal(vbb_transport_kick(&rig.p.t, 0), 0);
+	assert_int_equal(vbb_transport_kick(&rig.p.t, 1), VBB_E_INVAL);
 	for (i = 0; i < 3; i++) {
 		assert_int_equal(vbb_transport_recv(&rig.p.t, 0, chain(0)), 0);
 		assert_int_equal(vbb_transport_done(&rig.p.t, 0, &chains[0], 0), 0);

@@ -359,6 +359,26 @@ static void test_eof(void **state)
 	}
 }
 
+/* More than a message may have; what the other side had not read when it went makes no difference. */
+static void test_reset(void **state)
+{
+	vbb_u8 mem[MAX_LEN + 1];
+	const struct vbb_seg seg = { mem, sizeof(mem) }, whole = { mem, MAX_LEN }, one = { mem, 1 };
+
+	(void)state;
+	start();
+	assert_int_equal(vbb_transport_send(t, 0, &seg, 1, NULL, 0, NULL), VBB_E_INVAL);
+	assert_int_equal(vbb_transport_send(t, 0, NULL, 0, &seg, 1, NULL), VBB_E_INVAL);
+	assert_int_equal(vbb_transport_send(t, 0, &whole, 1, &one, 1, NULL), VBB_E_INVAL);
+	memset(mem, 0, sizeof(mem));
+	assert_int_equal(vbb_transport_send(t, 0, &whole, 1, NULL, 0, NULL), 0);
+	peer_header(0, VBB_STREAM_MSG, 0, 0, 1);
+	close(e.peer);
+	e.peer = -1;
+	assert_int_equal(recv_msg(0), 0);
+	assert_closed();
+}
+
 /* We learn by writing that nobody reads; no signal comes, and what came before can be taken. */
 static void test_no_reader(void **state)
 {
@@ -510,6 +530,7 @@ int main(void)
 		cmocka_unit_test(test_short_writes),
 		cmocka_unit_test(test_faults),
 		cmocka_unit_test(test_eof),
+		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_no_reader),
 		cmocka_unit_test(test_signal),
 		cmocka_unit_test(test_wait_writes),

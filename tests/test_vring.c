@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /* The split virtqueue: each side against a peer that writes every byte, and against the other. */
+#define _GNU_SOURCE
+
 #include "test.h"
+#include "vring_end.h"
 #include "vring_rig.h"
 
 static struct rig rig;
@@ -922,6 +925,30 @@ static void test_both(void **state)
 	}
 }
 
+/* Nobody sleeps on a ring that is broken. */
+static void test_end_broken(void **state)
+{
+	const struct vbb_vring_fds fds = { -1, -1 };
+	struct vbb_vring_end end;
+	struct pollfd pollfd[2];
+	vbb_u64 len;
+	void *token;
+
+	(void)state;
+	dev_start(4, false, false);
+	vbb_vring_end_init_dev(&end, &rig.dev, 1, &fds, pollfd, -1);
+	rig_avail(&rig, 4);
+	assert_int_equal(vbb_transport_wait(&end.t, ~(vbb_u64)0), 0);
+	assert_int_equal(vbb_transport_recv(&end.t, 0, &rig.chain), VBB_E_RING_INDEX);
+	assert_int_equal(vbb_transport_wait(&end.t, ~(vbb_u64)0), VBB_E_BROKEN);
+	drv_start(4, 0, false);
+	vbb_vring_end_init_drv(&end, &rig.drv, 1, &fds, pollfd, -1);
+	rig_used(&rig, 0, 0);
+	assert_int_equal(vbb_transport_wait(&end.t, ~(vbb_u64)0), 0);
+	assert_int_equal(vbb_transport_reap(&end.t, 0, &token, &len), VBB_E_RING_INDEX);
+	assert_int_equal(vbb_transport_wait(&end.t, ~(vbb_u64)0), VBB_E_BROKEN);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -942,6 +969,7 @@ int main(void)
 		cmocka_unit_test(test_drv_faults),
 		cmocka_unit_test(test_drv_notify),
 		cmocka_unit_test(test_both),
+		cmocka_unit_test(test_end_broken),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 
 #include "deadline.h"
@@ -390,14 +389,15 @@ int vbb_stream_init(struct vbb_stream *s, const struct vbb_stream_cfg *cfg)
 	struct vbb_seg *seg = cfg->seg;
 	struct vbb_stream_queue *q;
 	vbb_u8 *buf = cfg->buf;
-	struct stat st;
+	int type;
+	socklen_t type_len = sizeof(type);
 	unsigned int i;
 	vbb_u32 j;
 
 	if (cfg->nr_queues > 65536 || !fd_valid(cfg->fd_in) || !fd_valid(cfg->fd_out))
 		return VBB_E_INVAL;
 	*s = (struct vbb_stream){ .t.ops = &stream_ops, .cfg = *cfg };
-	s->is_socket = !fstat(cfg->fd_out, &st) && S_ISSOCK(st.st_mode);
+	s->is_socket = !getsockopt(cfg->fd_out, SOL_SOCKET, SO_TYPE, &type, &type_len);
 	for (i = 0; i < cfg->nr_queues; i++) {
 		q = &cfg->queue[i];
 		*q = (struct vbb_stream_queue){ .ours = msg, .theirs = msg + cfg->nr_msgs };
