@@ -162,6 +162,7 @@ static long vbb_balloon_step(struct vbb_balloon *vb)
 	}
 	vb->moving[batch->dir] += batch->blocks.nr_pages;
 	vbb_tell_send(vb);
+	/* after a batch that fell short the device's answer comes first, if there was any batch */
 	return more ? 0 : msecs_to_jiffies(VBB_RETRY_MS);
 }
 
