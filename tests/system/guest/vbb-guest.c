@@ -118,7 +118,7 @@ static int write_file(const char *path, const char *text)
 	return n < 0 ? fail(path) : 0;
 }
 
-/* Bytes of free memory; not sysinfo(2), whose totals a balloon driver may not keep up to date. */
+/* Bytes of free memory, without a fork and without memory of its own. */
 static uint64_t free_len(void)
 {
 	char text[4096];
@@ -405,10 +405,6 @@ static int execute(char *line)
 	reply_len = 0;
 	if (!strcmp(command, "ping"))
 		return 0;
-	if (!strcmp(command, "free")) {
-		say("%llu", (unsigned long long)free_len());
-		return 0;
-	}
 	if (!strcmp(command, "verify"))
 		return verify();
 	if (!strcmp(command, "unpin")) {
