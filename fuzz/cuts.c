@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* Property: what comes out depends neither on how a message is cut nor on how often its reader pauses. */
+/* Property: what comes out depends neither on how a message is cut nor on pauses of its reader. */
 #include "message.h"
 #include "oracle.h"
 
@@ -64,7 +64,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			fuzz_check(x.pfn == y.pfn && x.nr_pages == y.nr_pages);
 	} while (ret == 1);
 	fuzz_check(vbb_dec_fault_off(&a) == vbb_dec_fault_off(&b));
-	fuzz_check(a.nr_blocks == b.nr_blocks && a.nr_bitmaps == b.nr_bitmaps && a.nr_extents == b.nr_extents);
+	fuzz_check(a.nr_blocks == b.nr_blocks && a.nr_bitmaps == b.nr_bitmaps &&
+		   a.nr_extents == b.nr_extents);
 
 	oracle_begin(&a, &m.cfg, m.pfns, &whole, 1);
 	oracle_begin(&b, &m.cfg, m.pfns, seg, NR_SEGS);

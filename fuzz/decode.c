@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* Property: the decoder says of any message what the slow one says: runs, faults, and where they lie. */
+/* Property: the decoder says of any message what the slow one says: runs, faults, and where. */
 #include "message.h"
 #include "oracle.h"
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
-/* What fuzz targets share: input that is read byte by byte, and a way to say that a property is broken. */
+/* What fuzz targets share: input that is read byte by byte, and how a broken property is said. */
 #ifndef FUZZ_H
 #define FUZZ_H
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
-/* The input of the targets that decode: who receives, in how many pieces, and then the message as it is. */
+/* The input of the targets that decode: who receives, in how many pieces, then the message. */
 #ifndef FUZZ_MESSAGE_H
 #define FUZZ_MESSAGE_H
 

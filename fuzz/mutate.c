@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* A mutator that knows what a page message looks like: most of what it makes gets past the header. */
+/* A mutator that knows what a page message looks like: most that it makes gets past the header. */
 #include "message.h"
 
 #define HDR FUZZ_PREFIX
@@ -60,7 +60,7 @@ static uint64_t bits(struct mutation *m)
 	case 1:
 		return ~(uint64_t)0 << random_below(m, 64);
 	case 2:
-		return v & v >> 7 & v << 11;
+		return v & (v >> 7) & (v << 11);
 	default:
 		return v;
 	}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /*
- * Property: whatever runs, bitmaps and numbers are put, into whatever buffers, what a decoder takes out of the messages
- * is what the encoder said that it took, each message for itself.
+ * Property: whatever runs, bitmaps and numbers are put, into whatever buffers, what a decoder takes
+ * out of the messages is what the encoder said that it took, each message for itself.
  */
 #include "fuzz.h"
 
@@ -19,7 +19,7 @@ struct trip {
 	uint64_t nr_values;		/* of this message */
 	uint64_t first_value;
 	bool empty;			/* nothing has been put into this message */
-	uint64_t nr_pages_left;		/* that may still be put, where each takes room of its own */
+	uint64_t nr_pages_left;		/* to be put yet, where each takes room of its own */
 };
 
 static struct vbb_enc enc;
@@ -46,7 +46,7 @@ static int compare_pfn(const void *a, const void *b)
 	return (x->pfn > y->pfn) - (x->pfn < y->pfn);
 }
 
-/* Sorted, and as few runs as can be. Returns how many pages they have; *twice: some were there more than once. */
+/* Sorted, and as few runs as can be. Returns how many pages; *twice: some were there twice. */
 static uint64_t set_normalize(struct set *s, bool *twice)
 {
 	uint64_t nr_pages = 0;
@@ -76,7 +76,8 @@ static uint64_t set_normalize(struct set *s, bool *twice)
 static void check_pages(struct trip *t, const struct vbb_msg *msg)
 {
 	bool put_twice, got_twice;
-	uint64_t nr_put = set_normalize(&t->put, &put_twice), nr_got = set_normalize(&t->got, &got_twice);
+	uint64_t nr_put = set_normalize(&t->put, &put_twice);
+	uint64_t nr_got = set_normalize(&t->got, &got_twice);
 
 	fuzz_check(nr_put == nr_got);
 	fuzz_check(t->put.nr == t->got.nr);
@@ -152,7 +153,8 @@ static void open_next(struct trip *t)
 static void put_run(struct trip *t, uint64_t pfn, uint64_t nr_pages)
 {
 	struct vbb_range r = { pfn, nr_pages }, before;
-	uint64_t end = t->cfg.formats == VBB_FMT_PFNS ? (uint64_t)1 << 32 : vbb_pfn_end(t->cfg.page_shift);
+	uint64_t end = t->cfg.formats == VBB_FMT_PFNS ? (uint64_t)1 << 32 :
+							vbb_pfn_end(t->cfg.page_shift);
 	bool valid = nr_pages && pfn < end && nr_pages <= end - pfn;
 	int ret;
 

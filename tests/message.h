@@ -88,7 +88,8 @@ static inline uint64_t message_random_word(uint64_t *seed)
 
 static inline void message_random_record(struct message *m, uint64_t *seed)
 {
-	uint32_t order = test_below(seed, 4) ? (uint32_t)test_below(seed, 12) : (uint32_t)test_below(seed, 64);
+	uint32_t order = test_below(seed, 4) ? (uint32_t)test_below(seed, 12) :
+					       (uint32_t)test_below(seed, 64);
 	uint64_t pfn = message_random_pfn(seed) & VIRTIO_BALLOON_REC_PFN_MASK;
 	uint32_t code = (uint32_t)test_below(seed, 5), i;
 
@@ -99,7 +100,8 @@ static inline void message_random_record(struct message *m, uint64_t *seed)
 		message_record(m, pfn, order, 0);
 		break;
 	case 1:
-		message_extent(m, pfn, test_below(seed, 20) ? 1 + test_below(seed, 600) : test_rand(seed) >> 11);
+		message_extent(m, pfn, test_below(seed, 20) ? 1 + test_below(seed, 600) :
+							      test_rand(seed) >> 11);
 		break;
 	default:
 		message_record(m, pfn, order, code);
@@ -117,7 +119,8 @@ static inline void message_random(struct message *m, uint64_t *seed)
 	if (kind == 0)
 		message_begin_pfns(m);
 	else
-		message_begin(m, kind <= 2 ? VIRTIO_BALLOON_FORMAT_BITMAP : VIRTIO_BALLOON_FORMAT_RECORDS);
+		message_begin(m, kind <= 2 ? VIRTIO_BALLOON_FORMAT_BITMAP :
+					     VIRTIO_BALLOON_FORMAT_RECORDS);
 	for (; nr; nr--) {
 		if (kind == 0)
 			message_add(m, message_random_pfn(seed) & UINT32_MAX, 4);

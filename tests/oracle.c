@@ -47,9 +47,9 @@ struct limits {
 	uint64_t receiver;	/* one past the last that the receiver takes */
 };
 
-/* Is the run in range? Where not, say so; all that is in front of the first bad page is counted into *nr_good. */
-static bool check_run(struct oracle *o, const struct limits *l, uint64_t pfn, uint64_t nr_pages, uint64_t off,
-		      uint64_t *nr_good)
+/* Is the run in range? Where not, say so; *nr_good: its pages in front of the first bad one. */
+static bool check_run(struct oracle *o, const struct limits *l, uint64_t pfn, uint64_t nr_pages,
+		      uint64_t off, uint64_t *nr_good)
 {
 	uint64_t end = pfn + nr_pages;
 	uint64_t limit = l->wire < l->receiver ? l->wire : l->receiver;
@@ -63,7 +63,8 @@ static bool check_run(struct oracle *o, const struct limits *l, uint64_t pfn, ui
 }
 
 /* All or nothing */
-static bool add_block(struct oracle *o, const struct limits *l, uint64_t pfn, uint64_t nr_pages, uint64_t off)
+static bool add_block(struct oracle *o, const struct limits *l, uint64_t pfn, uint64_t nr_pages,
+		      uint64_t off)
 {
 	uint64_t nr_good;
 
@@ -74,8 +75,8 @@ static bool add_block(struct oracle *o, const struct limits *l, uint64_t pfn, ui
 }
 
 /* Page by page: each gap-free run of set bits of a word, up to the first bad page */
-static bool add_word(struct oracle *o, const struct limits *l, uint64_t word, uint64_t pfn, uint32_t order,
-		     uint64_t off)
+static bool add_word(struct oracle *o, const struct limits *l, uint64_t word, uint64_t pfn,
+		     uint32_t order, uint64_t off)
 {
 	uint64_t scale = (uint64_t)1 << order;
 	uint32_t b, n;
@@ -109,7 +110,8 @@ static void decode_pfns(struct oracle *o, const uint8_t *msg, uint64_t len, cons
 		may_say(o, VBB_E_LEN_ALIGN, off);
 }
 
-static void decode_bitmap(struct oracle *o, const uint8_t *msg, uint64_t len, const struct limits *l)
+static void decode_bitmap(struct oracle *o, const uint8_t *msg, uint64_t len,
+			  const struct limits *l)
 {
 	uint64_t off, start_pfn = load(msg + 16, 8);
 
@@ -153,15 +155,16 @@ static uint64_t decode_record(struct oracle *o, const uint8_t *msg, uint64_t len
 		for (w = 0; w < code; w++) {
 			uint64_t word_off = off + 8 + 8 * w;
 
-			if (!add_word(o, l, load(msg + word_off, 8), pfn + ((uint64_t)(64 * w) << order), order,
-				      word_off))
+			if (!add_word(o, l, load(msg + word_off, 8),
+				      pfn + ((uint64_t)(64 * w) << order), order, word_off))
 				break;
 		}
 	}
 	return o->malformed ? 0 : 8 + 8 * nr_words;
 }
 
-static void decode_records(struct oracle *o, const uint8_t *msg, uint64_t len, const struct limits *l)
+static void decode_records(struct oracle *o, const uint8_t *msg, uint64_t len,
+			   const struct limits *l)
 {
 	uint64_t off = 32, rec_len = 1;
 
@@ -171,7 +174,8 @@ static void decode_records(struct oracle *o, const uint8_t *msg, uint64_t len, c
 	}
 }
 
-static void check_header(struct oracle *o, const uint8_t *msg, uint64_t len, const struct vbb_dec_cfg *cfg)
+static void check_header(struct oracle *o, const uint8_t *msg, uint64_t len,
+			 const struct vbb_dec_cfg *cfg)
 {
 	bool answer = cfg->queue == VBB_QUEUE_HOST_REQUEST;
 	uint64_t cmd, page_shift, flag, format, req_id, start_pfn, bmap_len;
@@ -213,7 +217,8 @@ static void check_header(struct oracle *o, const uint8_t *msg, uint64_t len, con
 	o->header = o->malformed;
 }
 
-void oracle_decode(struct oracle *o, const uint8_t *msg, uint64_t len, const struct vbb_dec_cfg *cfg, bool pfns)
+void oracle_decode(struct oracle *o, const uint8_t *msg, uint64_t len,
+		   const struct vbb_dec_cfg *cfg, bool pfns)
 {
 	struct limits l = { (uint64_t)1 << 52, cfg->limit_pfn ? cfg->limit_pfn : UINT64_MAX };
 	size_t i;
@@ -247,8 +252,8 @@ void oracle_decode(struct oracle *o, const uint8_t *msg, uint64_t len, const str
 	}
 }
 
-int oracle_begin(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, bool pfns, const struct vbb_seg *seg,
-		 size_t nr_segs)
+int oracle_begin(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, bool pfns,
+		 const struct vbb_seg *seg, size_t nr_segs)
 {
 	if (!pfns)
 		return vbb_dec_init(d, cfg, seg, nr_segs);
@@ -258,13 +263,14 @@ int oracle_begin(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, bool pfns, co
 
 const char *oracle_compare(const struct oracle *o, struct vbb_dec *d, int err, uint64_t budget)
 {
-	/* a step for each word and record, one for each of up to 32 runs in a word, one for the end */
+	/* a step for each word, one for each of up to 32 runs in it, one for the end */
 	uint64_t steps = 33 * (d->len / 4 + 1) + 1;
 	struct vbb_range r = { 0, 0 };
+	bool failed = err < 0, faulty;
 	size_t nr = 0;
 	int end, fault;
 
-	if (o->header != (err < 0))
+	if (o->header != failed)
 		return "the header is good for one, malformed for the other";
 	for (;;) {
 		if (budget > steps)
@@ -285,16 +291,17 @@ const char *oracle_compare(const struct oracle *o, struct vbb_dec *d, int err, u
 	}
 	if (nr != o->nr_runs)
 		return "a run is missing";
-	if (err < 0 && end != err)
+	if (failed && end != err)
 		return "what ended it is not what init said";
 	fault = vbb_err_fault(end);
-	if (end != 0 && fault < 0)
+	faulty = fault >= 0;
+	if (end && !faulty)
 		return "ended by something that is no fault of the peer";
-	if (o->malformed != (fault >= 0))
+	if (o->malformed != faulty)
 		return "well-formed for one, malformed for the other";
-	if (fault >= 0 && o->off[fault] == NO_FAULT)
+	if (faulty && o->off[fault] == NO_FAULT)
 		return "a fault that the message does not have";
-	if (fault >= 0 && o->off[fault] != vbb_dec_fault_off(d))
+	if (faulty && o->off[fault] != vbb_dec_fault_off(d))
 		return "the fault lies elsewhere";
 	if (!o->malformed && (d->nr_blocks != o->nr_blocks || d->nr_bitmaps != o->nr_bitmaps ||
 			      d->nr_extents != o->nr_extents))

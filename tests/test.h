@@ -64,7 +64,8 @@ static inline void test_cut_add(struct test_cut *cut, const uint8_t *p, size_t l
 }
 
 /* Cut at two places, a <= b <= len, with a piece of no bytes at the first one */
-static inline void test_cut_at(struct test_cut *cut, const uint8_t *p, size_t len, size_t a, size_t b)
+static inline void test_cut_at(struct test_cut *cut, const uint8_t *p, size_t len, size_t a,
+			       size_t b)
 {
 	cut->nr_segs = 0;
 	test_cut_add(cut, p, a);

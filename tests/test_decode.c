@@ -4,8 +4,8 @@
 
 #define MAX_RUNS 8
 
-static void assert_same(const struct oracle *o, const struct message *m, const struct vbb_seg *seg, size_t nr_segs,
-			uint64_t budget)
+static void assert_same(const struct oracle *o, const struct message *m, const struct vbb_seg *seg,
+			size_t nr_segs, uint64_t budget)
 {
 	struct vbb_dec d;
 	const char *how;
@@ -51,7 +51,8 @@ static size_t decode(const struct message *m, struct vbb_dec *d, struct vbb_rang
 	return nr;
 }
 
-static void expect(const struct message *m, const struct vbb_range *runs, size_t nr_runs, int end, uint64_t fault_off)
+static void expect(const struct message *m, const struct vbb_range *runs, size_t nr_runs, int end,
+		   uint64_t fault_off)
 {
 	struct vbb_range got[MAX_RUNS];
 	uint64_t seed = 1;
@@ -92,8 +93,8 @@ static void test_vectors_of_the_specification(void **state)
 	message_add(&m, 0x0000000000000005, 8);
 	message_add(&m, 0xfc00000000000007, 8);
 	message_add(&m, 0x0000000000003039, 8);
-	expect(&m, RUNS({ 0x200, 512 }, { 0x12345, 1 }, { 0x12340, 2 }, { 0x1237f, 1 }, { 0x40000, 512 },
-			{ 0x40400, 512 }, { 7, 12345 }), 0, 0);
+	expect(&m, RUNS({ 0x200, 512 }, { 0x12345, 1 }, { 0x12340, 2 }, { 0x1237f, 1 },
+			{ 0x40000, 512 }, { 0x40400, 512 }, { 7, 12345 }), 0, 0);
 
 	message_begin_pfns(&m);
 	message_add(&m, 0x200, 4);
@@ -251,7 +252,8 @@ static void test_every_fault_of_a_header(void **state)
 			assert_int_equal(end, rows[i].err);
 			/* A payload that the flag forbids is a fault of the length. */
 			if (end)
-				assert_int_equal(vbb_dec_fault_off(&d), end == VBB_E_PAYLOAD ? 24 : rows[i].off);
+				assert_int_equal(vbb_dec_fault_off(&d),
+						 end == VBB_E_PAYLOAD ? 24 : rows[i].off);
 			check(&m, &seed);
 		}
 	}
@@ -270,7 +272,7 @@ static void test_start_pfn_belongs_to_the_bitmap(void **state)
 	expect(&m, NULL, 0, VBB_E_START_PFN, 16);
 	message_set(&m, 16, UINT64_MAX, 8);
 	expect(&m, NULL, 0, VBB_E_START_PFN, 16);
-	/* With larger pages it may name a page that does not exist: a fault of the bit, if one is set. */
+	/* With larger pages it may name a page that is none: a fault of the bit, if one is set. */
 	message_set(&m, 2, 30, 2);
 	message_set(&m, 16, VBB_PFN_END - 1, 8);
 	expect(&m, NULL, 0, VBB_E_PFN_RANGE, VBB_HDR_LEN);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /*
- * Built, with the core, with VBB_COUNT_LOADS: every load of shared memory tells us where. The peer can change a byte
- * between two loads of it, so there must never be two.
+ * Built, with the core, with VBB_COUNT_LOADS: every load of shared memory tells us where. The peer
+ * can change a byte between two loads of it, so there must never be two.
  */
 #include "message.h"
 #include "oracle.h"
@@ -157,7 +157,9 @@ static void test_results_and_requests_are_loaded_once(void **state)
 /* What the peer may change must not lead the encoder: it never looks at what it wrote. */
 static void test_encoder_loads_nothing(void **state)
 {
-	static const vbb_u32 formats[] = { VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS };
+	static const vbb_u32 formats[] = {
+		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS
+	};
 	static struct vbb_enc e;
 	uint64_t seed = 8;
 	size_t i, k;

@@ -19,10 +19,11 @@ static const struct {
 		  0, 0, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0 },
 		{ .page_shift = 12, .format = VIRTIO_BALLOON_FORMAT_RECORDS, .bmap_len = 8 },
 	}, {	/* no field like another: loading checks nothing */
-		{ 0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0b, 0x0c, 0x0d, 0x0e, 0x0f, 0x10,
-		  0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18, 0x19, 0x1a, 0x1b, 0x1c, 0x1d, 0x1e, 0x1f, 0xff },
+		{ 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
+		  17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 255 },
 		{ .cmd = 0x0201, .page_shift = 0x0403, .flag = 0x0605, .format = 0x0807,
-		  .req_id = 0x100f0e0d0c0b0a09, .start_pfn = 0x1817161514131211, .bmap_len = 0xff1f1e1d1c1b1a19 },
+		  .req_id = 0x100f0e0d0c0b0a09, .start_pfn = 0x1817161514131211,
+		  .bmap_len = 0xff1f1e1d1c1b1a19 },
 	},
 };
 
@@ -168,7 +169,8 @@ static void test_result_stores_over_every_cut(void **state)
 
 			memset(out, 0xee, sizeof(out));
 			test_cut_at(&cut, out, sizeof(out), a, b);
-			assert_int_equal(vbb_result_store(&result, cut.seg, cut.nr_segs), VBB_RESULT_LEN);
+			assert_int_equal(vbb_result_store(&result, cut.seg, cut.nr_segs),
+					 VBB_RESULT_LEN);
 			test_cut_join(&cut, out);
 			assert_memory_equal(out, result_bytes, VBB_RESULT_LEN);
 		}

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* A small space tried whole: every set of 16 pages over the border between two words, in every format. */
+/* A small space tried whole: each set of 16 pages over the border of two words, in every format. */
 #include "message.h"
 #include "oracle.h"
 
-/* Bit i of a pattern is page first + i; bit 0 of the word in front of the border is page first - 56. */
+/* Bit i of a pattern is page first + i; the word in front of the border begins at first - 56. */
 static const uint64_t first_pages[] = { 56, VBB_PFN_END - 128 + 56 };
 
 static uint64_t pages_in(struct vbb_dec *d, uint64_t first)
@@ -121,7 +121,9 @@ static void test_every_pattern_as_old_array(void **state)
 /* Encode then decode is the identity, for every pattern and format that names pages. */
 static void test_every_pattern_through_the_encoder(void **state)
 {
-	static const vbb_u32 formats[] = { VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS };
+	static const vbb_u32 formats[] = {
+		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS
+	};
 	static struct vbb_enc e;
 	uint64_t pattern;
 	struct message m;

@@ -37,11 +37,14 @@ static void test_valid(void **state)
 	(void)state;
 	for (shift = 12; shift <= 30; shift++) {
 		uint64_t end = vbb_pfn_end(shift);
-		const struct vbb_range good[] = { range(0, 1), range(0, end), range(1, end - 1), range(end - 1, 1) };
+		const struct vbb_range good[] = {
+			range(0, 1), range(0, end), range(1, end - 1), range(end - 1, 1),
+		};
 		const struct vbb_range bad[] = {
-			range(0, 0), range(5, 0), range(end - 1, 0), range(end, 0), range(end, 1), range(end - 1, 2),
-			range(0, end + 1), range(1, end), range(1, UINT64_MAX), range(end - 1, UINT64_MAX),
-			range(UINT64_MAX, 1), range(UINT64_MAX, UINT64_MAX), range(UINT64_MAX - 1, 2),
+			range(0, 0), range(5, 0), range(end - 1, 0), range(end, 0), range(end, 1),
+			range(end - 1, 2), range(0, end + 1), range(1, end), range(1, UINT64_MAX),
+			range(end - 1, UINT64_MAX), range(UINT64_MAX, 1), range(UINT64_MAX - 1, 2),
+			range(UINT64_MAX, UINT64_MAX),
 		};
 		size_t i;
 
@@ -52,12 +55,15 @@ static void test_valid(void **state)
 	}
 }
 
-/* Every pair of runs in [base, base + SIDE] */
-#define for_each_pair(base, r, w) \
+/* Every run in [base, base + SIDE], the empty ones too */
+#define for_each_run(base, r) \
 	for ((r)->pfn = (base); (r)->pfn <= (base) + SIDE; (r)->pfn++) \
-		for ((r)->nr_pages = 0; (r)->pfn + (r)->nr_pages <= (base) + SIDE; (r)->nr_pages++) \
-			for ((w)->pfn = (base); (w)->pfn <= (base) + SIDE; (w)->pfn++) \
-				for ((w)->nr_pages = 0; (w)->pfn + (w)->nr_pages <= (base) + SIDE; (w)->nr_pages++)
+		for ((r)->nr_pages = 0; has_room(r, (base) + SIDE); (r)->nr_pages++)
+
+static bool has_room(const struct vbb_range *r, uint64_t end)
+{
+	return r->nr_pages <= end - r->pfn;
+}
 
 static const uint64_t bases[] = { 0, ((uint64_t)1 << 32) - 3, ((uint64_t)1 << 52) - SIDE };
 
@@ -69,7 +75,7 @@ static void test_clip_keeps_what_both_have(void **state)
 	for (i = 0; i < ARRAY_SIZE(bases); i++) {
 		struct vbb_range r, w;
 
-		for_each_pair(bases[i], &r, &w) {
+		for_each_run(bases[i], &r) for_each_run(bases[i], &w) {
 			struct vbb_range left = r;
 			bool any = vbb_range_clip(&left, &w);
 			uint64_t pfn, nr = 0;
@@ -92,7 +98,7 @@ static void test_merge_joins_what_touches_or_overlaps(void **state)
 	for (i = 0; i < ARRAY_SIZE(bases); i++) {
 		struct vbb_range r, w;
 
-		for_each_pair(bases[i], &r, &w) {
+		for_each_run(bases[i], &r) for_each_run(bases[i], &w) {
 			struct vbb_range sum = r;
 			uint64_t pfn, nr = 0;
 			bool gap;
@@ -148,35 +154,36 @@ static void test_span_of_a_run(void **state)
 	}
 }
 
-/* Sizes 1, 2, 4 and 8, any base; byte numbers count from origin, so that all of it can lie at the top. */
+/* All host pages of the size, from one that begins below gpa to one that ends behind any run */
+static void shrink_one(uint64_t origin, uint64_t gpa, uint64_t len, uint64_t base, uint32_t shift)
+{
+	uint64_t size = (uint64_t)1 << shift, first = 0, nr = 0, page;
+	struct vbb_span s = { origin + gpa, len };
+	bool left = vbb_span_shrink(&s, origin + base, shift);
+
+	for (page = base % size; page <= 20; page += size) {
+		if (page < gpa || page + size > gpa + len)
+			continue;
+		if (!nr++)
+			first = page;
+	}
+	assert_int_equal(left, nr != 0);
+	assert_int_equal(s.len, nr * size);
+	if (nr)
+		assert_int_equal(s.gpa, origin + first);
+}
+
+/* Bytes count from origin, so that all of it can lie at the top. */
 static void shrink_everything(uint64_t origin)
 {
 	uint64_t gpa, len, base;
 	uint32_t shift;
 
-	for (shift = 0; shift <= 3; shift++) {
-		for (base = 0; base < 8; base++) {
-			for (gpa = 0; gpa <= 20; gpa++) {
-				for (len = 0; gpa + len <= 20; len++) {
-					struct vbb_span s = { origin + gpa, len };
-					uint64_t size = (uint64_t)1 << shift, page, first = 0, nr = 0;
-					bool left = vbb_span_shrink(&s, origin + base, shift);
-
-					/* the first page begins below gpa; 21 of them pass the end */
-					for (page = base % size; page <= 20; page += size) {
-						if (page < gpa || page + size > gpa + len)
-							continue;
-						if (!nr++)
-							first = page;
-					}
-					assert_int_equal(left, nr != 0);
-					assert_int_equal(s.len, nr * size);
-					if (nr)
-						assert_int_equal(s.gpa, origin + first);
-				}
-			}
-		}
-	}
+	for (shift = 0; shift <= 3; shift++)
+		for (base = 0; base < 8; base++)
+			for (gpa = 0; gpa <= 20; gpa++)
+				for (len = 0; gpa + len <= 20; len++)
+					shrink_one(origin, gpa, len, base, shift);
 }
 
 static void test_shrink_keeps_whole_host_pages(void **state)
@@ -189,7 +196,7 @@ static void test_shrink_keeps_whole_host_pages(void **state)
 
 static void test_shrink_to_large_pages(void **state)
 {
-	const uint64_t kib = 1024, mib = kib * kib, gib = kib * mib;
+	const uint64_t kib = 1024, mib = kib * kib, gib = kib * mib, half = (uint64_t)1 << 63;
 	const struct {
 		uint32_t shift;
 		uint64_t base;
@@ -209,9 +216,9 @@ static void test_shrink_to_large_pages(void **state)
 		{ 30, 0, { 0 - 3 * gib, 3 * gib }, { 0 - 3 * gib, 3 * gib } },
 		{ 30, 0, { 0 - 3 * gib + 1, 3 * gib - 1 }, { 0 - 2 * gib, 2 * gib } },
 		{ 30, 0, { 0, UINT64_MAX }, { 0, 0 - gib } },
-		{ 63, 0, { 0, UINT64_MAX }, { 0, (uint64_t)1 << 63 } },
-		{ 63, 0, { (uint64_t)1 << 63, (uint64_t)1 << 63 }, { (uint64_t)1 << 63, (uint64_t)1 << 63 } },
-		{ 63, 0, { 1, UINT64_MAX }, { (uint64_t)1 << 63, (uint64_t)1 << 63 } },
+		{ 63, 0, { 0, UINT64_MAX }, { 0, half } },
+		{ 63, 0, { half, half }, { half, half } },
+		{ 63, 0, { 1, UINT64_MAX }, { half, half } },
 		{ 63, 5, { 6, UINT64_MAX - 6 }, { 0, 0 } },
 	};
 	size_t i;
@@ -220,7 +227,8 @@ static void test_shrink_to_large_pages(void **state)
 	for (i = 0; i < ARRAY_SIZE(rows); i++) {
 		struct vbb_span s = rows[i].in;
 
-		assert_int_equal(vbb_span_shrink(&s, rows[i].base, rows[i].shift), rows[i].out.len != 0);
+		assert_int_equal(vbb_span_shrink(&s, rows[i].base, rows[i].shift),
+				 rows[i].out.len != 0);
 		assert_int_equal(s.len, rows[i].out.len);
 		if (s.len)
 			assert_int_equal(s.gpa, rows[i].out.gpa);
@@ -299,7 +307,8 @@ static void cut_span(const struct vbb_ram_map *map, uint64_t gpa, uint64_t len)
 		assert_true(piece.span.len > 0 && piece.span.len <= len - start);
 		for (i = 0; i < piece.span.len; i++, pos++) {
 			assert_ptr_equal(ram_at(map, gpa + pos), piece.ram);
-			assert_int_equal(piece.addr + i - piece.ram->addr, gpa + pos - piece.ram->gpa);
+			assert_int_equal(piece.addr + i - piece.ram->addr,
+					 gpa + pos - piece.ram->gpa);
 		}
 		/* As long as can be: the run ends here, or the block does. */
 		assert_true(pos == len || ram_at(map, gpa + pos) != piece.ram);
@@ -313,7 +322,10 @@ static void cut_span(const struct vbb_ram_map *map, uint64_t gpa, uint64_t len)
 	assert_false(vbb_ram_map_next(map, &rest, &piece));
 }
 
-/* Every map of up to 8 bytes and every run over it; bit 2i: byte i is RAM, bit 2i + 1: a block begins there */
+/*
+ * Every map of up to 8 bytes and every run over it. Bit 2i of shape: byte i is RAM; bit 2i + 1: a
+ * block begins there.
+ */
 static void cut_small_maps(uint64_t origin)
 {
 	uint32_t shape;
@@ -376,7 +388,8 @@ static void test_ram_map_of_many_blocks(void **state)
 	assert_int_equal(vbb_ram_map_check(&map), 0);
 	cut_span(&map, ram[0].gpa - 10, gpa - ram[0].gpa + 20);
 	for (i = 0; i < 2000; i++)
-		cut_span(&map, ram[0].gpa + test_below(&seed, gpa - ram[0].gpa), test_below(&seed, 200));
+		cut_span(&map, ram[0].gpa + test_below(&seed, gpa - ram[0].gpa),
+			 test_below(&seed, 200));
 }
 
 static void test_whole_address_space_as_one_block(void **state)

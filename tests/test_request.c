@@ -3,11 +3,12 @@
 
 static const uint8_t req_bytes[VBB_REQ_LEN] = {
 	2, 1, 0, 0, 0, 0, 0, 0, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
-	0x01, 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18
+	1, 2, 3, 4, 5, 6, 7, 8, 0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18
 };
 
 static const struct vbb_req request = {
-	.cmd = 0x0102, .id = 0x1122334455667788, .arg0 = 0x0807060504030201, .arg1 = 0x1817161514131211
+	.cmd = 0x0102, .id = 0x1122334455667788, .arg0 = 0x0807060504030201,
+	.arg1 = 0x1817161514131211
 };
 
 static void assert_req_equal(const struct vbb_req *a, const struct vbb_req *b)
@@ -105,7 +106,8 @@ static void test_store_over_every_cut(void **state)
 
 			memset(out, 0xee, sizeof(out));
 			test_cut_at(&cut, out, sizeof(out), a, b);
-			assert_int_equal(vbb_req_store(&request, cut.seg, cut.nr_segs), VBB_REQ_LEN);
+			assert_int_equal(vbb_req_store(&request, cut.seg, cut.nr_segs),
+					 VBB_REQ_LEN);
 			test_cut_join(&cut, out);
 			assert_memory_equal(out, req_bytes, sizeof(out));
 		}
@@ -118,7 +120,9 @@ static void test_store_takes_as_little_as_it_can(void **state)
 	static const uint8_t wire[VBB_REQ_HDR_LEN] = {
 		0, 0, 0, 0, 0, 0, 0, 0, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11
 	};
-	struct vbb_req req = { .cmd = VIRTIO_BALLOON_CMD_GET_UNUSED_PAGES, .id = 0x1122334455667788 };
+	struct vbb_req req = {
+		.cmd = VIRTIO_BALLOON_CMD_GET_UNUSED_PAGES, .id = 0x1122334455667788
+	};
 	uint8_t bytes[VBB_REQ_LEN];
 	struct vbb_seg seg = { bytes, 0 };
 	size_t i;
@@ -152,7 +156,7 @@ static void test_store_takes_as_little_as_it_can(void **state)
 
 static void test_queue_comes_after_those_of_standard_features(void **state)
 {
-	/* statistics, free page hints, reporting: each brings a queue; deflate-on-oom and poison do not */
+	/* statistics, hints and reporting bring a queue; deflate-on-oom and poison do not */
 	static const struct {
 		uint64_t offered;
 		uint32_t index;
@@ -178,8 +182,8 @@ static void test_features_without_what_they_need_go(void **state)
 	(void)state;
 	for (set = 0; set < 16; set++) {
 		bool version_1 = set & 1, bitmap = set & 2, req = set & 4, records = set & 8;
-		uint64_t in = (uint64_t)version_1 << 32 | (uint64_t)bitmap << 60 | (uint64_t)req << 61 |
-			      (uint64_t)records << 62;
+		uint64_t in = (uint64_t)version_1 << 32 | (uint64_t)bitmap << 60 |
+			      (uint64_t)req << 61 | (uint64_t)records << 62;
 		uint64_t out = (uint64_t)version_1 << 32;
 
 		if (version_1 && bitmap)

@@ -65,7 +65,8 @@ static void test_length_is_a_sum_that_does_not_wrap(void **state)
 		seg[i].len = i;
 	}
 	assert_int_equal(vbb_segs_len(seg, ARRAY_SIZE(seg)), 600 * 599 / 2);
-	seg[0].len = seg[1].len = SIZE_MAX;
+	seg[0].len = SIZE_MAX;
+	seg[1].len = SIZE_MAX;
 	if (sizeof(size_t) == 8) {
 		assert_int_equal(vbb_segs_len(seg, 1), UINT64_MAX);
 		assert_int_equal(vbb_segs_len(seg, 2), UINT64_MAX);
