@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* The device's end of vhost-user, and a front-end that is as small as can be. Run by test_transport.c. */
+/* The device's end of vhost-user, and a front-end as small as can be, for test_transport.c. */
 #define _GNU_SOURCE
 
 #include "test.h"

@@ -8,9 +8,9 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -48,15 +48,20 @@ static int signals_init(struct vbb_device *d)
 	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-/* Does nobody listen on this socket any longer? */
+/* Is this a socket on which nobody listens any longer? */
 static bool is_stale(const struct sockaddr_un *addr)
 {
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	bool stale = fd >= 0 && connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) &&
-		     errno == ECONNREFUSED;
+	struct stat st;
+	bool stale;
+	int fd;
 
-	if (fd >= 0)
-		close(fd);
+	if (lstat(addr->sun_path, &st) || !S_ISSOCK(st.st_mode))
+		return false;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return false;
+	stale = connect(fd, (const struct sockaddr *)addr, sizeof(*addr)) && errno == ECONNREFUSED;
+	close(fd);
 	return stale;
 }
 
@@ -77,9 +82,11 @@ static int listen_at(const char *path)
 		return -1;
 	}
 	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
-		if (errno != EADDRINUSE || !is_stale(&addr) || unlink(path) ||
+		int err = errno;
+
+		if (err != EADDRINUSE || !is_stale(&addr) || unlink(path) ||
 		    bind(fd, (struct sockaddr *)&addr, sizeof(addr))) {
-			vbb_warn("%s: %s", path, strerror(errno));
+			vbb_warn("%s: %s", path, strerror(err));
 			close(fd);
 			return -1;
 		}

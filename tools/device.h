@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
 /*
- * The balloon device: what is on its queues and in its configuration space, without command line and
- * main loop. It is told what the guest shall keep, and takes what the guest gives.
+ * The balloon device: what is on its queues and in its configuration space, without command line
+ * and main loop. It is told what the guest shall keep, and takes what the guest gives.
  */
 #ifndef VBB_TOOLS_DEVICE_H
 #define VBB_TOOLS_DEVICE_H
@@ -116,7 +116,8 @@ bool vbb_device_work(struct vbb_device *d);
  * vbb_device_ram_len() - what the guest has in bytes while its balloon is empty
  * @d: the device
  *
- * Return: what the command line says, else the sum of the memory that the front-end shares; 0: not known.
+ * Return: what the command line says, else the sum of the memory that the front-end shares; 0: not
+ * known.
  */
 vbb_u64 vbb_device_ram_len(const struct vbb_device *d);
 

@@ -126,7 +126,7 @@ static bool args_check(struct json_object *args, const struct vbb_qmp_arg *want,
 		if (!json_object_is_type(value, a->type)) {
 			vbb_qmp_fail(err, "GenericError",
 				     "Invalid parameter type for '%s', expected: %s", a->name,
-				     a->type == json_type_int ? "integer" : json_type_to_name(a->type));
+				     json_type_to_name(a->type));
 			return false;
 		}
 	}

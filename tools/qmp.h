@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
 /*
- * The server's side of QMP, QEMU's control protocol: JSON objects on a stream. A few clients at once,
- * none of which can make it wait, or hold more than a bounded amount of its memory: one that does not
- * read its answers is cut off.
+ * The server's side of QMP, QEMU's control protocol: JSON objects on a stream. A few clients at
+ * once, none of which can make it wait, or hold more than a bounded amount of its memory: one that
+ * does not read its answers is cut off.
  */
 #ifndef VBB_TOOLS_QMP_H
 #define VBB_TOOLS_QMP_H
@@ -51,7 +51,8 @@ struct vbb_qmp_cmd {
 	 * @run: do it. @args has what the array says, and nothing else. Returns what goes under
 	 * "return", handed over; or NULL, with @err told
 	 */
-	struct json_object *(*run)(void *opaque, struct json_object *args, struct vbb_qmp_error *err);
+	struct json_object *(*run)(void *opaque, struct json_object *args,
+				   struct vbb_qmp_error *err);
 };
 
 /**

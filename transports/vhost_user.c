@@ -34,13 +34,14 @@
 #define VHU_PROTOCOL_F_STATUS		16
 
 /*
- * Not INBAND_NOTIFICATIONS: Linux in user mode (6.1) loses a config change that arrives together with
- * an in-band call.
+ * Not INBAND_NOTIFICATIONS: Linux in user mode (6.1) loses a config change that arrives together
+ * with an in-band call.
  */
 #define VHU_PROTOCOL_FEATURES \
-	(BIT(VHU_PROTOCOL_F_MQ) | BIT(VHU_PROTOCOL_F_REPLY_ACK) | BIT(VHU_PROTOCOL_F_BACKEND_REQ) | \
-	 BIT(VHU_PROTOCOL_F_CONFIG) | BIT(VHU_PROTOCOL_F_RESET_DEVICE) | \
-	 BIT(VHU_PROTOCOL_F_MEM_SLOTS) | BIT(VHU_PROTOCOL_F_STATUS))
+	(BIT(VHU_PROTOCOL_F_MQ) | BIT(VHU_PROTOCOL_F_REPLY_ACK) | \
+	 BIT(VHU_PROTOCOL_F_BACKEND_REQ) | BIT(VHU_PROTOCOL_F_CONFIG) | \
+	 BIT(VHU_PROTOCOL_F_RESET_DEVICE) | BIT(VHU_PROTOCOL_F_MEM_SLOTS) | \
+	 BIT(VHU_PROTOCOL_F_STATUS))
 
 /* Header flags */
 #define VHU_VERSION		1u
@@ -75,8 +76,6 @@ struct vhu_config {
 	vbb_u8 data[VBB_VHU_CONFIG_LEN];
 };
 
-#define VHU_CONFIG_HDR_LEN	offsetof(struct vhu_config, data)
-
 union vhu_payload {
 	vbb_u64 u64;
 	struct {
@@ -96,6 +95,14 @@ union vhu_payload {
 	} slot;
 	struct vhu_config config;
 };
+
+/* Bytes of payloads */
+#define U64_LEN		sizeof(vbb_u64)
+#define STATE_LEN	sizeof(((union vhu_payload *)NULL)->state)
+#define ADDR_LEN	sizeof(((union vhu_payload *)NULL)->addr)
+#define TABLE_LEN(nr)	(offsetof(union vhu_payload, table.mem) + (nr) * sizeof(struct vhu_mem))
+#define SLOT_LEN	sizeof(((union vhu_payload *)NULL)->slot)
+#define CONFIG_LEN(len)	(offsetof(struct vhu_config, data) + (len))
 
 VBB_STATIC_ASSERT(sizeof(struct vhu_hdr) == 12, "a request's header is 12 bytes");
 VBB_STATIC_ASSERT(sizeof(struct vhu_hdr) + sizeof(struct vhu_config) == VBB_VHU_REQUEST_LEN,
@@ -199,7 +206,8 @@ static bool span_valid(vbb_u64 start, vbb_u64 len)
 	return len && len - 1 <= ~(vbb_u64)0 - start;
 }
 
-static int region_map(struct vbb_vhu *v, struct vbb_vhu_region *r, const struct vhu_mem *mem, int fd)
+static int region_map(struct vbb_vhu *v, struct vbb_vhu_region *r, const struct vhu_mem *mem,
+		      int fd)
 {
 	vbb_u64 host_len, end;
 	struct stat st;
@@ -490,20 +498,21 @@ static int set_status(struct vbb_vhu *v, struct vhu_msg *m)
 
 static int set_mem_table(struct vbb_vhu *v, struct vhu_msg *m)
 {
+	const struct vhu_mem *mem = m->p.table.mem;
 	bool ran[VBB_VHU_NR_QUEUES];
 	unsigned int i;
 	int err = 0;
 
 	/* a longer payload is legal: a table of fixed size that is not full */
 	if (m->p.table.nr > VHU_TABLE_REGIONS ||
-	    m->hdr.len < offsetof(union vhu_payload, table.mem) + m->p.table.nr * sizeof(struct vhu_mem))
+	    m->hdr.len < TABLE_LEN(m->p.table.nr))
 		return refuse(v, "a memory table that is not as long as it says");
 	if (m->nr_fds != m->p.table.nr)
 		return refuse(v, "not one descriptor for each region");
 	memory_begin(v, ran);
 	regions_remove_all(v);
 	for (i = 0; i < m->nr_fds && !err; i++) {
-		err = region_add(v, &m->p.table.mem[i], m->fd[i]);
+		err = region_add(v, &mem[i], m->fd[i]);
 		if (!err)
 			take_fd(m, i);
 	}
@@ -711,7 +720,7 @@ static bool config_valid(const struct vhu_msg *m)
 	const struct vhu_config *c = &m->p.config;
 
 	return c->off <= VBB_VHU_CONFIG_LEN && c->len <= VBB_VHU_CONFIG_LEN - c->off &&
-	       m->hdr.len == VHU_CONFIG_HDR_LEN + c->len;
+	       m->hdr.len == CONFIG_LEN(c->len);
 }
 
 static int get_config(struct vbb_vhu *v, struct vhu_msg *m)
@@ -736,13 +745,6 @@ static int set_config(struct vbb_vhu *v, struct vhu_msg *m)
 	return 0;
 }
 
-#define U64_LEN		sizeof(vbb_u64)
-#define STATE_LEN	sizeof(((union vhu_payload *)NULL)->state)
-#define ADDR_LEN	sizeof(((union vhu_payload *)NULL)->addr)
-#define TABLE_LEN	sizeof(((union vhu_payload *)NULL)->table)
-#define SLOT_LEN	sizeof(((union vhu_payload *)NULL)->slot)
-#define CONFIG_LEN	sizeof(struct vhu_config)
-
 static const struct vhu_request {
 	int (*run)(struct vbb_vhu *v, struct vhu_msg *m);
 	bool replies;		/* the payload goes back, hdr.len bytes of it */
@@ -754,7 +756,8 @@ static const struct vhu_request {
 	[2] = { set_features, false, U64_LEN, U64_LEN, 0, 0 },
 	[3] = { do_nothing, false, 0, 0, 0, 0 }, /* SET_OWNER */
 	[4] = { reset_device, false, 0, 0, 0, 0 }, /* RESET_OWNER */
-	[5] = { set_mem_table, false, U64_LEN, TABLE_LEN, VHU_TABLE_REGIONS, 0 },
+	[5] = { set_mem_table, false, TABLE_LEN(0), TABLE_LEN(VHU_TABLE_REGIONS),
+		VHU_TABLE_REGIONS, 0 },
 	[8] = { set_vring_num, false, STATE_LEN, STATE_LEN, 0, 0 },
 	[9] = { set_vring_addr, false, ADDR_LEN, ADDR_LEN, 0, 0 },
 	[10] = { set_vring_base, false, STATE_LEN, STATE_LEN, 0, 0 },
@@ -767,8 +770,10 @@ static const struct vhu_request {
 	[17] = { get_queue_num, true, 0, 0, 0, BIT(VHU_PROTOCOL_F_MQ) },
 	[18] = { set_vring_enable, false, STATE_LEN, STATE_LEN, 0, 0 },
 	[21] = { set_backend_req_fd, false, 0, 0, 1, BIT(VHU_PROTOCOL_F_BACKEND_REQ) },
-	[24] = { get_config, true, VHU_CONFIG_HDR_LEN, CONFIG_LEN, 0, BIT(VHU_PROTOCOL_F_CONFIG) },
-	[25] = { set_config, false, VHU_CONFIG_HDR_LEN, CONFIG_LEN, 0, BIT(VHU_PROTOCOL_F_CONFIG) },
+	[24] = { get_config, true, CONFIG_LEN(0), CONFIG_LEN(VBB_VHU_CONFIG_LEN), 0,
+		 BIT(VHU_PROTOCOL_F_CONFIG) },
+	[25] = { set_config, false, CONFIG_LEN(0), CONFIG_LEN(VBB_VHU_CONFIG_LEN), 0,
+		 BIT(VHU_PROTOCOL_F_CONFIG) },
 	[34] = { reset_device, false, 0, 0, 0, BIT(VHU_PROTOCOL_F_RESET_DEVICE) },
 	[36] = { get_max_mem_slots, true, 0, 0, 0, BIT(VHU_PROTOCOL_F_MEM_SLOTS) },
 	[37] = { add_mem_reg, false, SLOT_LEN, SLOT_LEN, 1, BIT(VHU_PROTOCOL_F_MEM_SLOTS) },

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
 /*
  * The device's side of vhost-user: a front-end (QEMU, a kernel in user mode) hands over the guest's
- * memory and its virtqueues by messages on a Unix socket. One object serves one front-end at a time,
- * one after the other. It allocates no memory, starts no thread and never blocks, but in wait().
+ * memory and its virtqueues by messages on a Unix socket. One object serves one front-end at a
+ * time, one after the other. It allocates no memory, starts no thread and never blocks, but in
+ * wait().
  *
  * It is a transport whose end is the device's: recv(), done(), kick() and wait(). A main loop polls
  * vbb_vhu_fd() for reading and calls vbb_vhu_dispatch().
  *
  * Nothing that a front-end or its guest sends can do more than end the connection. A front-end that
- * cuts its file short under the mapping is met with SIGBUS: see vbb_vhu_fault(). The process ignores
- * SIGPIPE.
+ * cuts its file short under the mapping is met with SIGBUS: see vbb_vhu_fault(). The process
+ * ignores SIGPIPE.
  */
 #ifndef VBB_TRANSPORTS_VHOST_USER_H
 #define VBB_TRANSPORTS_VHOST_USER_H
@@ -19,12 +20,12 @@
 VBB_BEGIN_DECLS
 
 #define VBB_VHU_NR_QUEUES	8	/* at most; the balloon's are 6 */
-#define VBB_VHU_QUEUE_LEN	1024	/* entries of the largest queue, as everywhere in vhost-user */
+#define VBB_VHU_QUEUE_LEN	1024	/* entries of the largest queue, as elsewhere */
 #define VBB_VHU_NR_REGIONS	509	/* memory slots, as many as KVM has for users */
 #define VBB_VHU_CONFIG_LEN	256	/* bytes of configuration space, as in the protocol */
 
 #define VBB_VHU_NR_FDS		8	/* with one request, at most */
-#define VBB_VHU_REQUEST_LEN	280	/* bytes of the largest request: a whole configuration space */
+#define VBB_VHU_REQUEST_LEN	280	/* bytes of the largest: a whole config space */
 
 /* Segments that take every chain */
 #define VBB_VHU_NR_SEGS		(VBB_VHU_QUEUE_LEN + VBB_VHU_NR_REGIONS)
@@ -48,7 +49,7 @@ struct vbb_vhu_region {
  * struct vbb_vhu_ops - the device behind the protocol; called in dispatch() only
  */
 struct vbb_vhu_ops {
-	/** @features: the driver wants these, all offered. Return: 0; else the front-end is refused */
+	/** @features: the driver wants these, all of them offered. Return: 0; else it is refused */
 	int (*features)(void *dev, vbb_u64 features);
 	/** @config_read: fill in the configuration space, all zero before */
 	void (*config_read)(void *dev, vbb_u8 config[VBB_VHU_CONFIG_LEN]);
@@ -81,8 +82,8 @@ struct vbb_vhu_queue {
 /**
  * struct vbb_vhu - the protocol's state
  *
- * All private, but what a device may read: features, regions and nr_regions, and the counters, which
- * go on from one front-end to the next.
+ * All private, but what a device may read: features, regions and nr_regions, why, and the counters,
+ * which go on from one front-end to the next.
  */
 struct vbb_vhu {
 	struct vbb_transport transport;
@@ -93,12 +94,12 @@ struct vbb_vhu {
 	vbb_u64 nr_refused;			/* of them: malformed, or not possible */
 	vbb_u64 nr_kicks;			/* by drivers */
 	vbb_u64 nr_calls;			/* to drivers */
-	const char *why;			/* what was wrong with the last request that was refused */
+	const char *why;			/* what was wrong with the last one refused */
 	/* private */
 	const struct vbb_vhu_ops *ops;
 	void *dev;
 	vbb_u64 offered;			/* features */
-	vbb_u64 protocol;			/* protocol features, acknowledged by the front-end */
+	vbb_u64 protocol;			/* protocol features that were acknowledged */
 	unsigned int nr_queues;
 	int epoll;
 	int sock;				/* -1: no front-end */
@@ -141,7 +142,8 @@ void vbb_vhu_fini(struct vbb_vhu *v);
  * @v: without a front-end
  * @sock: a connected Unix stream socket; ours from here on, also after a failure
  *
- * Return: 0; VBB_E_STATE where there is one already; VBB_E_BROKEN where the system is out of resources.
+ * Return: 0; VBB_E_STATE where there is one already; VBB_E_BROKEN where the system is out of
+ * resources.
  */
 int vbb_vhu_attach(struct vbb_vhu *v, int sock);
 

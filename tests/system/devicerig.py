@@ -5,6 +5,7 @@ Messages are built here from the wire format's definition, not by the library.
 """
 
 import os
+import pathlib
 import random
 import struct
 import sys
@@ -179,8 +180,9 @@ class Case(unittest.TestCase):
 
     def end(self, device):
         if device.alive():
-            device.stop()
-            self.assertFalse(os.path.exists(device.socket), "a socket was left")
+            device.process.terminate()
+            self.assertEqual(device.wait(10), 0, pathlib.Path(device.log).read_text(encoding="utf-8"))
+            self.assertEqual(os.listdir(os.path.dirname(device.socket)), ["log"], "a socket was left")
 
     def rig(self, device=None, *options, **more):
         rig = Rig(device or self.device(*options), **more)

@@ -89,6 +89,16 @@ class Formats(Case):
         self.assertEqual({key: got[key] for key in want}, want)
         self.assertGreater(got["cpu_ns"], 0)
 
+    def test_counters_of_the_old_format(self):
+        rig = self.rig(features=OLD)
+        first = rig.ram[0].gpa // fe.PAGE_LEN
+        rig.send(rig.inflate, pfns([first, first + 1, first + 5]))
+        rig.send(rig.deflate, pfns([first]))
+        got = rig.device.counters()
+        want = {"messages": {"pfns": 2, "bitmap": 0, "records": 0}, "bytes": 16, "runs": 3, "pages_inflated": 3,
+                "pages_discarded": 3, "pages_deflated": 1, "discard_calls": 2, "results": 0}
+        self.assertEqual({key: got[key] for key in want}, want)
+
     def test_larger_unit(self):
         """Pages of 16 KiB and of 2 MiB, in part beside the RAM."""
         rig = self.rig()
@@ -453,6 +463,14 @@ class Work(Case):
         rig = self.big(device)
         self.start(rig)
         rig.front.close()
+        self.alive(device)
+
+    def test_memory_goes_in_the_middle(self):
+        device = self.device()
+        rig = self.big(device)
+        self.start(rig)
+        os.ftruncate(rig.low.fd, 0)
+        self.assertTrue(rig.front.ended())
         self.alive(device)
 
     def test_sigterm_in_the_middle(self):

@@ -7,6 +7,7 @@ usage: test_qmp.py VBB [unittest's arguments]
 
 import json
 import os
+import pathlib
 import socket
 import subprocess
 import time
@@ -101,7 +102,7 @@ class QmpServer(Case):
                 self.refused(client, data, "GenericError")
         self.assertIn("return", client.ask({"execute": "query-commands"}))
         # a name of many bytes that are cut in the middle of a character
-        self.refused(client, {"execute": "é" * 2000}, "CommandNotFound")
+        self.refused(client, {"execute": "x" + "é" * 2000}, "CommandNotFound")
 
     def test_many_in_one_and_one_in_many(self):
         client = self.client(self.device("--ram", "1G"))
@@ -160,7 +161,7 @@ class QmpServer(Case):
         client = self.client(device)
         self.assertEqual(client.ask({"execute": "quit"}), {"return": {}})
         self.assertEqual(device.wait(5), 0)
-        self.assertFalse(os.path.exists(device.socket))
+        self.assertEqual(os.listdir(os.path.dirname(device.socket)), ["log"])
 
     def test_stale_socket(self):
         """What a killed device left is taken over; what is in use is not."""
@@ -179,6 +180,13 @@ class QmpServer(Case):
             finally:
                 again.terminate()
             self.assertEqual(again.wait(5), 0)
+        self.assertFalse(os.path.exists(device.socket))
+        # nor is what was never a socket
+        other = pathlib.Path(folder, "qmp")
+        other.write_text("precious", encoding="utf-8")
+        done = subprocess.run(arguments, capture_output=True, timeout=5, check=False)
+        self.assertEqual(done.returncode, 71)
+        self.assertEqual(other.read_text(encoding="utf-8"), "precious")
         self.assertFalse(os.path.exists(device.socket))
 
     @staticmethod
