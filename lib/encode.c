@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-#include <virtio_balloon_bmap/encode.h>
+/* Pages and numbers to messages. What records a message has is decided in plan.c. */
+#include "plan.h"
 
-enum { STATE_BAD, STATE_CLOSED, STATE_OPEN };
+enum {
+	STATE_BAD,	/* the configuration is no good */
+	STATE_CLOSED,	/* between messages */
+	STATE_OPEN,	/* in a message */
+};
 
 /* How much of the payload is still free, bytes */
 static vbb_u64 vbb_enc_room(const struct vbb_enc *e)
@@ -14,12 +19,6 @@ static void vbb_enc_store64(struct vbb_enc *e, vbb_u64 v)
 {
 	vbb_cur_store64(&e->cur, v);
 	e->len += 8;
-}
-
-static void vbb_enc_store_rec(struct vbb_enc *e, vbb_u64 pfn, vbb_u32 order, vbb_u32 code)
-{
-	vbb_enc_store64(e, pfn | (vbb_u64)order << VIRTIO_BALLOON_REC_ORDER_SHIFT |
-			(vbb_u64)code << VIRTIO_BALLOON_REC_CODE_SHIFT);
 }
 
 /* Begin a bitmap whose bit 0 is unit; the words follow as runs are added. */
@@ -48,195 +47,173 @@ static void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 nr)
 	}
 }
 
-/* Can the run be a block? Then it has a power of two of pages, and starts at a multiple of that. */
-static bool vbb_run_is_block(const struct vbb_range *r)
-{
-	return !(r->nr_pages & (r->nr_pages - 1)) && !(r->pfn & (r->nr_pages - 1));
-}
-
-/* Words that a run costs in a record of its own */
-static vbb_u64 vbb_run_words(const struct vbb_range *r)
-{
-	return vbb_run_is_block(r) ? 1 : 2;
-}
-
-/* How many runs from index i are best put into one bitmap, 0 for none; nr_words is what it costs */
-static size_t vbb_enc_best_bitmap(const struct vbb_enc *e, size_t i, vbb_u64 *nr_words)
-{
-	vbb_u64 alone = 0, gain = 0;
-	size_t nr = 0, k;
-
-	for (k = i; k < e->nr_runs; k++) {
-		vbb_u64 span = e->run[k].pfn + e->run[k].nr_pages - e->run[i].pfn;
-		vbb_u64 words = 1 + (span + 63) / 64;
-
-		if (words > 1 + VIRTIO_BALLOON_REC_BITMAP_MAX)
-			break;
-		alone += vbb_run_words(&e->run[k]);
-		if (alone > words + gain) {
-			gain = alone - words;
-			nr = k + 1 - i;
-			*nr_words = words;
-		} else if (words > alone + 2) {
-			break;
-		}
-	}
-	return nr;
-}
-
-/* Words that the runs held back will cost */
-static vbb_u64 vbb_enc_plan(const struct vbb_enc *e)
-{
-	vbb_u64 total = 0;
-	size_t i = 0;
-
-	while (i < e->nr_runs) {
-		vbb_u64 words = 0;
-		size_t nr = vbb_enc_best_bitmap(e, i, &words);
-
-		total += nr ? words : vbb_run_words(&e->run[i]);
-		i += nr ? nr : 1;
-	}
-	return total;
-}
-
+/* Write the runs held back as records. */
 static void vbb_enc_flush_records(struct vbb_enc *e)
 {
-	size_t i = 0;
+	struct vbb_plan *p = &e->plan;
+	struct vbb_rec rec;
+	struct vbb_range r;
 
-	while (i < e->nr_runs) {
-		const struct vbb_range *r = &e->run[i];
-		vbb_u64 words = 0;
-		size_t nr = vbb_enc_best_bitmap(e, i, &words);
-
-		if (nr) {
-			vbb_enc_store_rec(e, r->pfn, 0, (vbb_u32)words - 1);
-			vbb_enc_bitmap_open(e, r->pfn);
-			for (; nr; nr--, i++) {
-				vbb_enc_bitmap_add(e, e->run[i].pfn, e->run[i].nr_pages);
-				e->msg.nr_pages += e->run[i].nr_pages;
-			}
-			vbb_enc_store64(e, e->word);
-			e->msg.nr_bitmaps++;
-		} else {
-			if (vbb_run_is_block(r)) {
-				vbb_enc_store_rec(e, r->pfn, vbb_ctz64(r->nr_pages), VIRTIO_BALLOON_REC_BLOCK);
-				e->msg.nr_blocks++;
-			} else {
-				vbb_enc_store_rec(e, r->pfn, 0, VIRTIO_BALLOON_REC_EXTENT);
-				vbb_enc_store64(e, r->nr_pages);
-				e->msg.nr_extents++;
-			}
-			e->msg.nr_pages += r->nr_pages;
-			i++;
+	vbb_plan_start(p);
+	while (vbb_plan_next(p, &rec)) {
+		e->msg.nr_pages += rec.nr_pages;
+		vbb_enc_store64(e, rec.pfn | (vbb_u64)rec.order << VIRTIO_BALLOON_REC_ORDER_SHIFT |
+				   (vbb_u64)rec.code << VIRTIO_BALLOON_REC_CODE_SHIFT);
+		if (rec.code == VIRTIO_BALLOON_REC_BLOCK) {
+			e->msg.nr_blocks++;
+			continue;
 		}
+		if (rec.code == VIRTIO_BALLOON_REC_EXTENT) {
+			e->msg.nr_extents++;
+			vbb_enc_store64(e, rec.nr_pages);
+			continue;
+		}
+		e->msg.nr_bitmaps++;
+		vbb_enc_bitmap_open(e, vbb_shr(rec.pfn, rec.order));
+		while (vbb_plan_next_run(p, &r)) {
+			e->msg.nr_pages += r.nr_pages;
+			vbb_enc_bitmap_add(e, vbb_shr(r.pfn, rec.order),
+					   vbb_shr(r.nr_pages, rec.order));
+		}
+		vbb_enc_store64(e, e->word);
 	}
-	e->nr_runs = 0;
+	vbb_plan_clear(p);
 	e->nr_words = 0;
 }
 
-static void vbb_enc_flush_bitmap(struct vbb_enc *e)
+/* Write the first of the runs held back into the bitmap, but for its last word. */
+static void vbb_enc_flush_bitmap(struct vbb_enc *e, size_t nr)
 {
+	struct vbb_plan *p = &e->plan;
 	size_t i;
 
-	for (i = 0; i < e->nr_runs; i++) {
+	for (i = 0; i < nr; i++) {
 		if (!e->msg.nr_pages) {
-			e->start_pfn = e->run[i].pfn & ~(vbb_u64)63;
+			e->start_pfn = p->run[i].pfn & ~(vbb_u64)63;
 			vbb_enc_bitmap_open(e, e->start_pfn);
 		}
-		vbb_enc_bitmap_add(e, e->run[i].pfn, e->run[i].nr_pages);
-		e->msg.nr_pages += e->run[i].nr_pages;
+		vbb_enc_bitmap_add(e, p->run[i].pfn, p->run[i].nr_pages);
+		e->msg.nr_pages += p->run[i].nr_pages;
 	}
-	e->nr_runs = 0;
+	vbb_plan_drop(p, nr);
 }
 
-static vbb_u64 vbb_enc_bitmap_words(const struct vbb_enc *e)
+/* Words that the runs held back take as one bitmap */
+static vbb_u64 vbb_enc_bitmap_words(const struct vbb_plan *p)
 {
-	const struct vbb_range *last = &e->run[e->nr_runs - 1];
-
-	return (last->pfn + last->nr_pages + 63) / 64 - e->run[0].pfn / 64;
+	return vbb_shr(vbb_run_end(&p->run[p->nr_runs - 1]) + 63, 6) - vbb_shr(p->run[0].pfn, 6);
 }
 
-/* Hold a run back, sorted and merged; false where the list is full. */
-static bool vbb_enc_hold(struct vbb_enc *e, struct vbb_range r)
+/*
+ * Write runs held back, at the end all of them, and decide for a format where that is still open.
+ * Not for BITMAP before as many runs were taken as VBB_ENC_BOUND() promises, since after that a
+ * message takes no runs from far away.
+ */
+static void vbb_enc_flush(struct vbb_enc *e, bool end)
 {
-	size_t i = e->nr_runs, k, gone = 0;
+	struct vbb_plan *p = &e->plan;
+	vbb_u64 nr_words, bitmap_words;
 
-	while (i && e->run[i - 1].pfn > r.pfn)
-		i--;
-	if (i && vbb_range_merge(&r, &e->run[i - 1])) {
-		i--;
-		gone = 1;
+	if (e->format != VBB_FMT_BITMAP) {
+		nr_words = vbb_plan_count(p, false);
+		/* what was promised when the late runs were taken */
+		if (nr_words > e->nr_words + vbb_plan_late_words(p))
+			nr_words = vbb_plan_count(p, true);
+		bitmap_words = vbb_enc_bitmap_words(p);
+		if (e->format == VBB_FMT_AUTO && (end || 16 * e->nr_put >= e->len_max) &&
+		    bitmap_words <= nr_words && 8 * bitmap_words <= e->len_max)
+			e->format = VBB_FMT_BITMAP;
+		else
+			e->format = VBB_FMT_RECORDS;
 	}
-	while (i + gone < e->nr_runs && vbb_range_merge(&r, &e->run[i + gone]))
-		gone++;
-	if (!gone) {
-		if (e->nr_runs == VBB_ENC_NR_PENDING)
-			return false;
-		for (k = e->nr_runs; k > i; k--)
-			e->run[k] = e->run[k - 1];
-		e->nr_runs++;
-	} else if (gone > 1) {
-		for (k = i + gone; k < e->nr_runs; k++)
-			e->run[k + 1 - gone] = e->run[k];
-		e->nr_runs -= gone - 1;
-	}
-	e->run[i] = r;
-	e->nr_words += 2;
+	if (e->format == VBB_FMT_RECORDS)
+		vbb_enc_flush_records(e);
+	else
+		vbb_enc_flush_bitmap(e, end ? p->nr_runs : p->nr_runs / 2);
+}
+
+/* Will the runs held back, and more words, surely find room? */
+static bool vbb_enc_fits(const struct vbb_enc *e, vbb_u64 more)
+{
+	return 8 * (e->nr_words + vbb_plan_late_words(&e->plan) + more) <= vbb_enc_room(e);
+}
+
+/*
+ * Make sure of that. Late runs are counted as if they were apart, until that is too much; then all
+ * is planned together, so that less is promised. It is written where few runs came since the last
+ * time, lest all be planned again for each run when the message is nearly full.
+ */
+static bool vbb_enc_reserve(struct vbb_enc *e, vbb_u64 more)
+{
+	struct vbb_plan *p = &e->plan;
+	vbb_u64 nr_words;
+	size_t nr_late;
+
+	if (vbb_enc_fits(e, more))
+		return true;
+	nr_words = vbb_plan_count(p, false);
+	if (nr_words > e->nr_words + vbb_plan_late_words(p))
+		return false;
+	e->nr_words = nr_words;
+	nr_late = vbb_plan_keep(p);
+	if (!vbb_enc_fits(e, more))
+		return false;
+	if (p->nr_runs > 64 && nr_late < p->nr_runs / 8)
+		vbb_enc_flush(e, false);
 	return true;
 }
 
+/* Cut a run's front off. */
+static void vbb_run_cut(struct vbb_range *r, vbb_u64 nr_pages)
+{
+	r->pfn += nr_pages;
+	r->nr_pages -= nr_pages;
+}
+
+/* Take the front of r, or change something so that the next call will. */
 static int vbb_enc_put_records(struct vbb_enc *e, struct vbb_range *r)
 {
-	if (8 * (e->nr_words + 2) > vbb_enc_room(e)) {
-		e->nr_words = 2 * e->nr_runs;
-		if (8 * (e->nr_words + 2) > vbb_enc_room(e)) {
-			vbb_enc_flush_records(e);
-			e->format = VBB_FMT_RECORDS;
-			if (vbb_enc_room(e) < 16)
-				return VBB_E_NOSPC;
-		}
+	struct vbb_range part;
+
+	if (!vbb_plan_part(&e->plan, r, &part))
+		return 0;
+	if (!vbb_enc_reserve(e, vbb_run_words(&part)))
+		return VBB_E_NOSPC;
+	if (e->format == VBB_FMT_BITMAP)
+		return 0;
+	if (vbb_plan_add(&e->plan, &part)) {
+		e->nr_put++;
+		vbb_run_cut(r, part.nr_pages);
+	} else {
+		vbb_enc_flush(e, false);
 	}
-	if (!vbb_enc_hold(e, *r)) {
-		vbb_enc_flush_records(e);
-		e->format = VBB_FMT_RECORDS;
-		vbb_enc_hold(e, *r);
-	}
-	r->pfn += r->nr_pages;
-	r->nr_pages = 0;
 	return 0;
 }
 
-static int vbb_enc_put_in_bitmap(struct vbb_enc *e, struct vbb_range *r)
+/* Likewise. A run may also lie behind what the message can name, or before what is written. */
+static int vbb_enc_put_pages(struct vbb_enc *e, struct vbb_range *r)
 {
-	vbb_u64 start = r->pfn & ~(vbb_u64)63, end;
-	struct vbb_range part = *r;
+	struct vbb_plan *p = &e->plan;
+	bool begun = e->msg.nr_pages;
+	vbb_u64 pfn, end;
+	struct vbb_range part;
 
-	if (e->msg.nr_pages) {
-		if (r->pfn < e->word_unit)
-			return VBB_E_NOSPC;
-		start = e->start_pfn;
-	} else if (e->nr_runs && e->run[0].pfn < start) {
-		start = e->run[0].pfn & ~(vbb_u64)63;
-	}
-	end = start + e->len_max / 8 * 64;
-	if (r->pfn >= end)
-		return VBB_E_NOSPC;
-	if (e->nr_runs && e->run[e->nr_runs - 1].pfn + e->run[e->nr_runs - 1].nr_pages > end)
+	if (!vbb_plan_part(p, r, &part))
+		return 0;
+	pfn = begun ? e->start_pfn : part.pfn;
+	if (!begun && p->nr_runs && p->run[0].pfn < pfn)
+		pfn = p->run[0].pfn;
+	end = (pfn & ~(vbb_u64)63) + 8 * e->len_max;
+	if (part.pfn >= end || (begun && part.pfn < e->word_unit) ||
+	    (p->nr_runs && vbb_run_end(&p->run[p->nr_runs - 1]) > end))
 		return VBB_E_NOSPC;
 	if (part.nr_pages > end - part.pfn)
 		part.nr_pages = end - part.pfn;
-	if (!vbb_enc_hold(e, part)) {
-		if (r->pfn < e->run[0].pfn)
-			return VBB_E_NOSPC;
-		vbb_enc_flush_bitmap(e);
-		if (r->pfn < e->word_unit)
-			return VBB_E_NOSPC;
-		vbb_enc_hold(e, part);
-	}
-	r->pfn += part.nr_pages;
-	r->nr_pages -= part.nr_pages;
-	return r->nr_pages ? VBB_E_NOSPC : 0;
+	if (vbb_plan_add(p, &part))
+		vbb_run_cut(r, part.nr_pages);
+	else
+		vbb_enc_flush(e, false);
+	return 0;
 }
 
 static int vbb_enc_put_pfns(struct vbb_enc *e, struct vbb_range *r)
@@ -255,15 +232,18 @@ static int vbb_enc_put_pfns(struct vbb_enc *e, struct vbb_range *r)
 
 int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r)
 {
+	int err = 0;
+
 	if (e->state != STATE_OPEN || e->format == VBB_FMT_VALUES)
 		return VBB_E_STATE;
 	if (!vbb_range_valid(r, e->cfg.page_shift))
 		return VBB_E_INVAL;
 	if (e->format == VBB_FMT_PFNS)
 		return vbb_enc_put_pfns(e, r);
-	if (e->format == VBB_FMT_BITMAP)
-		return vbb_enc_put_in_bitmap(e, r);
-	return vbb_enc_put_records(e, r);
+	while (r->nr_pages && !err)
+		err = e->format == VBB_FMT_BITMAP ? vbb_enc_put_pages(e, r) :
+						    vbb_enc_put_records(e, r);
+	return err;
 }
 
 /* Bits from b->pos on, 64 or as many as there are, in the low end; b->pos is below b->nr_bits. */
@@ -331,11 +311,18 @@ int vbb_enc_put_value(struct vbb_enc *e, vbb_u64 value)
 
 static bool vbb_cfg_valid(const struct vbb_enc_cfg *cfg)
 {
-	if (cfg->page_shift < VIRTIO_BALLOON_PAGE_SHIFT_MIN || cfg->page_shift > VIRTIO_BALLOON_PAGE_SHIFT_MAX)
+	switch (cfg->formats) {
+	case VBB_FMT_PFNS:
+		return cfg->page_shift == VIRTIO_BALLOON_PAGE_SHIFT_MIN;
+	case VBB_FMT_BITMAP:
+	case VBB_FMT_RECORDS:
+	case VBB_FMT_AUTO:
+	case VBB_FMT_VALUES:
+		return cfg->page_shift >= VIRTIO_BALLOON_PAGE_SHIFT_MIN &&
+		       cfg->page_shift <= VIRTIO_BALLOON_PAGE_SHIFT_MAX;
+	default:
 		return false;
-	return cfg->formats == VBB_FMT_AUTO || cfg->formats == VBB_FMT_BITMAP || cfg->formats == VBB_FMT_RECORDS ||
-	       cfg->formats == VBB_FMT_VALUES ||
-	       (cfg->formats == VBB_FMT_PFNS && cfg->page_shift == VIRTIO_BALLOON_PAGE_SHIFT_MIN);
+	}
 }
 
 int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs)
@@ -362,13 +349,15 @@ int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs)
 	e->word_unit = 0;
 	e->word = 0;
 	e->nr_words = 0;
-	e->nr_runs = 0;
+	e->nr_put = 0;
+	vbb_plan_clear(&e->plan);
 	e->msg = (struct vbb_msg){ 0, 0, 0, 0, 0, 0 };
 	e->state = STATE_OPEN;
 	return 0;
 }
 
-int vbb_enc_init(struct vbb_enc *e, const struct vbb_enc_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs)
+int vbb_enc_init(struct vbb_enc *e, const struct vbb_enc_cfg *cfg, const struct vbb_seg *seg,
+		 size_t nr_segs)
 {
 	e->cfg = *cfg;
 	e->state = vbb_cfg_valid(cfg) ? STATE_CLOSED : STATE_BAD;
@@ -382,19 +371,16 @@ int vbb_enc_finish(struct vbb_enc *e, vbb_u16 flag, struct vbb_msg *msg)
 
 	if (e->state != STATE_OPEN)
 		return VBB_E_STATE;
-	empty = !e->len && !e->nr_runs && !e->msg.nr_pages;
+	empty = !e->len && !e->msg.nr_pages && !e->plan.nr_runs;
 	if (flag > VIRTIO_BALLOON_FLAG_FAILED || (flag > VIRTIO_BALLOON_FLAG_DONE && !empty) ||
 	    (flag && e->format == VBB_FMT_PFNS))
 		return VBB_E_INVAL;
+	if (e->plan.nr_runs)
+		vbb_enc_flush(e, true);
 	if (e->format == VBB_FMT_AUTO)
-		e->format = empty || (8 * vbb_enc_bitmap_words(e) <= e->len_max &&
-			vbb_enc_bitmap_words(e) <= vbb_enc_plan(e)) ? VBB_FMT_BITMAP : VBB_FMT_RECORDS;
-	if (e->format == VBB_FMT_RECORDS)
-		vbb_enc_flush_records(e);
-	if (e->format == VBB_FMT_BITMAP && !empty) {
-		vbb_enc_flush_bitmap(e);
+		e->format = VBB_FMT_BITMAP;
+	if (e->format == VBB_FMT_BITMAP && !empty)
 		vbb_enc_store64(e, e->word);
-	}
 	e->state = STATE_CLOSED;
 	*msg = e->msg;
 	msg->format = e->format;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
-/* Page messages, runs of pages to bytes: in few bytes, in the caller's buffer, without looking back at what it wrote. */
+/* Page messages, runs of pages to bytes: in few bytes, and never reading the buffer. */
 #ifndef VIRTIO_BALLOON_BMAP_ENCODE_H
 #define VIRTIO_BALLOON_BMAP_ENCODE_H
 
@@ -8,7 +8,7 @@
 
 VBB_BEGIN_DECLS
 
-/* struct vbb_enc_cfg.formats: what may be used. BITMAP | RECORDS: the encoder takes what is shorter for each message. */
+/* struct vbb_enc_cfg.formats: what may be used; AUTO takes for each message what is shorter. */
 #define VBB_FMT_BITMAP	(1u << VIRTIO_BALLOON_FORMAT_BITMAP)
 #define VBB_FMT_RECORDS	(1u << VIRTIO_BALLOON_FORMAT_RECORDS)
 #define VBB_FMT_VALUES	(1u << VIRTIO_BALLOON_FORMAT_VALUES)
@@ -19,66 +19,109 @@ VBB_BEGIN_DECLS
  * struct vbb_enc_cfg - what all messages of an encoder have in common
  */
 struct vbb_enc_cfg {
-	vbb_u16 cmd;		/* header field */
-	vbb_u16 page_shift;	/* header field; the unit of every run put in, 12 to 30 */
-	vbb_u64 req_id;		/* header field */
-	vbb_u32 formats;	/* VBB_FMT_*: AUTO, or one of them */
+	/** @cmd: header field */
+	vbb_u16 cmd;
+	/** @page_shift: header field; the unit of every run put in, 12 to 30 */
+	vbb_u16 page_shift;
+	/** @req_id: header field */
+	vbb_u64 req_id;
+	/** @formats: AUTO, or one of VBB_FMT_* */
+	vbb_u32 formats;
 };
 
 /* Runs that the encoder holds back to see what comes; this is what its size is made of. */
 #define VBB_ENC_NR_PENDING 1024
 
 /**
- * VBB_ENC_BOUND() - bytes of a message that is sure to take so many runs, in format RECORDS or AUTO
- * @nr_ranges: runs, whatever they are and in whatever order; at most 2^15 (above, the payload's own limit may bind)
+ * VBB_ENC_BOUND() - bytes of a message that is sure to take so many runs, format RECORDS or AUTO
+ * @nr_ranges: runs, whatever they are and in whatever order; at most 2^15 (above, the payload's own
+ *     limit may bind)
  */
-#define VBB_ENC_BOUND(nr_ranges) (sizeof(struct virtio_balloon_bmap_hdr) + 16 * (vbb_u64)(nr_ranges))
+#define VBB_ENC_BOUND(nr_ranges) \
+	(sizeof(struct virtio_balloon_bmap_hdr) + 16 * (vbb_u64)(nr_ranges))
 
-/* The smallest buffer that an encoder accepts: a header and one extent. For the old format: 4 bytes. */
+/* The smallest buffer that an encoder accepts: a header and one extent. Old format: 4 bytes. */
 #define VBB_ENC_LEN_MIN VBB_ENC_BOUND(1)
 
 /**
  * struct vbb_msg - a message that was closed
  */
 struct vbb_msg {
-	vbb_u64 len;		/* bytes in the buffer, header included; 0: nothing to send */
-	vbb_u64 nr_pages;	/* pages named in it, where no page was put twice */
-	vbb_u64 nr_blocks;	/* records: single blocks */
-	vbb_u64 nr_bitmaps;	/* records: bitmaps */
-	vbb_u64 nr_extents;	/* records: extents */
-	vbb_u32 format;		/* the one VBB_FMT_* that it has */
+	/** @len: bytes in the buffer, header included; 0: nothing to send */
+	vbb_u64 len;
+	/** @nr_pages: pages named in it, where no page was put twice */
+	vbb_u64 nr_pages;
+	/** @nr_blocks: records: single blocks */
+	vbb_u64 nr_blocks;
+	/** @nr_bitmaps: records: bitmaps */
+	vbb_u64 nr_bitmaps;
+	/** @nr_extents: records: extents */
+	vbb_u64 nr_extents;
+	/** @format: the one VBB_FMT_* that it has */
+	vbb_u32 format;
 };
 
 /**
  * struct vbb_bitmap - a bitmap of the caller's, and how far it has been put
  */
 struct vbb_bitmap {
-	const vbb_u8 *bits;	/* bit b of byte k is page pfn + 8k + b; the caller's, not shared with a peer */
-	vbb_u64 nr_bits;	/* how many bits count */
-	vbb_u64 pfn;		/* of bit 0 */
-	vbb_u64 pos;		/* bits before it have been taken; the caller begins with 0 */
+	/** @bits: bit b of byte k is page pfn + 8k + b; the caller's, not shared with a peer */
+	const vbb_u8 *bits;
+	/** @nr_bits: how many bits count */
+	vbb_u64 nr_bits;
+	/** @pfn: of bit 0 */
+	vbb_u64 pfn;
+	/** @pos: bits before it have been taken; the caller begins with 0 */
+	vbb_u64 pos;
+};
+
+/* Runs held back, and what records name them best (lib/plan.c). All private. */
+struct vbb_plan {
+	size_t nr_runs;			/* in run[] */
+	vbb_u64 late_words;		/* of all late runs, if each gets a record of its own */
+	vbb_u64 late_pfn, late_end;	/* what they span, */
+	vbb_u64 late_edges;		/* and all their bounds or-ed: zeros below are the order */
+	bool late_apart;		/* they get records that name nothing else */
+	vbb_u32 phase;			/* what records are given out */
+	vbb_u64 orders;			/* set bits: orders whose bitmaps may help */
+	vbb_u64 orders_left;		/* those that are still to be looked at */
+	vbb_u32 order;			/* the one at hand */
+	size_t nr_left;			/* in left[] */
+	size_t pos;			/* the next one there */
+	size_t nr_kept;			/* in front of pos: what the next order will find */
+	vbb_u64 paid_end;		/* bitmap at hand: one past the last page of its words */
+	bool fresh;			/* bitmap at hand: none of its runs was given yet */
+	/* run: sorted, disjoint; late ones do not touch one another */
+	struct vbb_range run[VBB_ENC_NR_PENDING];
+	vbb_u8 late[VBB_ENC_NR_PENDING];	/* run: put since words were last counted */
+	vbb_u64 on[VBB_ENC_NR_PENDING];		/* run: set bits: orders whose bitmaps cover it */
+	vbb_u16 price[VBB_ENC_NR_PENDING];	/* run: of being covered by one of them */
+	struct vbb_range left[VBB_ENC_NR_PENDING];	/* what no record names yet */
+	vbb_u16 owner[VBB_ENC_NR_PENDING];	/* left: the run that it is a part of */
+	vbb_u8 step[VBB_ENC_NR_PENDING];	/* left: what is done with it at this order */
 };
 
 /**
  * struct vbb_enc - an encoder
  *
- * The caller's, and all private. It is large (VBB_ENC_NR_PENDING): not for a kernel's stack.
+ * The caller's, and all private. It is large (46 KiB): not for a kernel's stack.
  */
 struct vbb_enc {
+	/* private: */
 	struct vbb_enc_cfg cfg;
 	vbb_u32 state;		/* no good, between messages, or in one */
 	vbb_u32 format;		/* VBB_FMT_* of the open message; AUTO until it is decided */
 	struct vbb_cur hdr;	/* before the header, which is written last */
 	struct vbb_cur cur;	/* behind the payload written so far */
-	vbb_u64 start_pfn;	/* BITMAP: of bit 0 */
 	vbb_u64 len_max;	/* bytes of payload that the message may have */
 	vbb_u64 len;		/* bytes of payload written */
+	vbb_u64 start_pfn;	/* BITMAP: of bit 0, once a word was begun */
 	vbb_u64 word_unit;	/* the bitmap in hand: what bit 0 of its next word stands for */
 	vbb_u64 word;		/* the bitmap in hand: its next word, as far as it is known */
+	vbb_u64 nr_put;		/* runs taken */
+	vbb_u64 nr_words;	/* RECORDS: for the runs held back that are not late */
 	struct vbb_msg msg;	/* what has been written */
-	vbb_u64 nr_words;	/* words that the runs held back will cost at most, RECORDS */
-	size_t nr_runs;		/* runs held back */
-	struct vbb_range run[VBB_ENC_NR_PENDING]; /* they: sorted, and none touches another */
+	struct vbb_plan plan;
 };
 
 /**
@@ -88,10 +131,11 @@ struct vbb_enc {
  * @seg: the buffer: segments of any size; borrowed until vbb_enc_finish(); only written, never read
  * @nr_segs: how many
  *
- * Return: 0; VBB_E_TOOSMALL where the buffer has no room for VBB_ENC_LEN_MIN bytes (old format: 4); VBB_E_INVAL where
- * @cfg has a field out of range.
+ * Return: 0; VBB_E_TOOSMALL where the buffer has no room for VBB_ENC_LEN_MIN bytes (old format: 4);
+ * VBB_E_INVAL where @cfg has a field out of range: no message can be opened then.
  */
-VBB_PUBLIC int vbb_enc_init(struct vbb_enc *e, const struct vbb_enc_cfg *cfg, const struct vbb_seg *seg, size_t nr_segs);
+VBB_PUBLIC int vbb_enc_init(struct vbb_enc *e, const struct vbb_enc_cfg *cfg,
+			    const struct vbb_seg *seg, size_t nr_segs);
 
 /**
  * vbb_enc_next() - open another message, after vbb_enc_finish()
@@ -99,7 +143,8 @@ VBB_PUBLIC int vbb_enc_init(struct vbb_enc *e, const struct vbb_enc_cfg *cfg, co
  * @seg: the buffer, as in vbb_enc_init(); the old one or another
  * @nr_segs: how many
  *
- * Return: 0; VBB_E_TOOSMALL; VBB_E_STATE where a message is open.
+ * Return: 0; VBB_E_TOOSMALL, after which another buffer may be tried; VBB_E_STATE where a message
+ * is open.
  */
 VBB_PUBLIC int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs);
 
@@ -108,13 +153,17 @@ VBB_PUBLIC int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t
  * @e: the encoder, with a message open
  * @r: the run, valid in the message's page_shift, in any order; what is taken is cut off its front
  *
- * What is taken is in this message: vbb_enc_finish() never fails for want of room. Messages come out shortest where runs
- * come in ascending order; then a RECORDS message has at most 1.10 times the fewest words possible, plus one.
- * The work of a call is bounded by VBB_ENC_NR_PENDING, not by what was put before.
+ * What is taken is in this message: vbb_enc_finish() never fails for want of room. Messages come
+ * out shortest where runs come in ascending order; then a RECORDS message has at most 1.10 times
+ * the fewest words possible, plus one. An AUTO message of more than VBB_ENC_NR_PENDING runs, in a
+ * buffer that VBB_ENC_BOUND() gives for more, is always RECORDS: 1 in 62 longer than a BITMAP at
+ * most, where that would be shorter.
+ * The work of a call is bounded by VBB_ENC_NR_PENDING and by what it writes, not by what was put
+ * before.
  *
- * Return: 0: all taken, and @r is empty; VBB_E_NOSPC: @r holds what is left: finish, send, vbb_enc_next(), and put @r
- * again; VBB_E_INVAL: @r is not valid (old format: past pfn 2^32), nothing taken; VBB_E_STATE: no message is open, or
- * the format has no pages.
+ * Return: 0: all taken, and @r is empty; VBB_E_NOSPC: @r holds what is left: finish, send,
+ * vbb_enc_next(), and put @r again; VBB_E_INVAL: @r is not valid (old format: past pfn 2^32),
+ * nothing taken; VBB_E_STATE: no message is open, or the format has no pages.
  */
 VBB_PUBLIC int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r);
 
@@ -123,7 +172,8 @@ VBB_PUBLIC int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r);
  * @e: the encoder, with a message open
  * @b: the bitmap; pos moves behind what was taken
  *
- * Return: as vbb_enc_put(); after VBB_E_NOSPC the rest is put by calling again with @b as it is.
+ * Return: as vbb_enc_put(); after VBB_E_NOSPC the rest is put by calling again with @b as it is;
+ * VBB_E_INVAL: pos is at the first run that is not valid.
  */
 VBB_PUBLIC int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b);
 
@@ -142,11 +192,12 @@ VBB_PUBLIC int vbb_enc_put_value(struct vbb_enc *e, vbb_u64 value);
  * @flag: header field: 0 on inflate and deflate queues, else VIRTIO_BALLOON_FLAG_*
  * @msg: receives what the message holds
  *
- * Writes what was held back, pads to 8 bytes, and writes the header. With nothing put, and a @flag that does not end a
- * request, there is no message: msg->len is 0.
+ * Writes what was held back, pads to 8 bytes, and writes the header. With nothing put, and a @flag
+ * that does not end a request, there is no message: msg->len is 0. The old format knows flag 0
+ * only.
  *
- * Return: 0; VBB_E_STATE where no message is open; VBB_E_INVAL where @flag is unknown, or does not go with a payload
- * that was put; the message then stays open.
+ * Return: 0; VBB_E_STATE where no message is open; VBB_E_INVAL where @flag is unknown, or does not
+ * go with a payload that was put, or with the format; the message then stays open.
  */
 VBB_PUBLIC int vbb_enc_finish(struct vbb_enc *e, vbb_u16 flag, struct vbb_msg *msg);
 

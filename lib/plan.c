@@ -1,0 +1,664 @@
+// SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+/*
+ * Which records name some runs of pages in the fewest words?
+ *
+ * A run by itself takes a word as a block, else two as an extent. A bitmap takes a word, and one
+ * more for every 64 units of 2^order pages that it spans, however many runs lie there; but it can
+ * name only whole units, so runs may be left over at one end: for bitmaps of lower order, or for a
+ * record of their own. The orders at which no run begins or ends need no look.
+ *
+ * At one order the best bitmaps are found by walking over the runs with the best way so far to have
+ * a bitmap open, and to have none. What that walk must know is the price of what it leaves to other
+ * orders. So it is done three times:
+ *  1. From the highest order down, to find where bitmaps may help, and a run's share in them; that
+ *     finer ones will take most of what is left over at ends is taken for granted.
+ *  2. From the lowest order up, each one on what the one before left over: those are real bitmaps.
+ *     What they cover is noted.
+ *  3. As 2., but what step 2 covers at a higher order costs nothing. This gives the records.
+ */
+#include "plan.h"
+
+/* The price of a word; shares in a bitmap are less. */
+#define VBB_WORD 256u
+#define VBB_NEVER (1u << 30)
+
+/* Prices of ends left over in steps 1, and 2 and 3 */
+#define VBB_ENDS_HOPED (VBB_WORD / 8)
+#define VBB_ENDS_REAL VBB_WORD
+
+/* What a walk does with a run, with a bitmap open behind it or none; from which state it came */
+enum {
+	STEP_LEAVE,	/* nothing */
+	STEP_COVER,	/* take its units into the open bitmap */
+	STEP_OPEN,	/* open a bitmap, and take its units into that */
+	STEP_HEAD,	/* fill the open bitmap's last word with its head, and close */
+	STEP_TAIL,	/* open a bitmap of one word for its tail */
+	STEP_BOTH,	/* HEAD, then TAIL */
+	STEP_KIND = 7,
+	STEP_FROM_OPEN = 8,
+	STEP_OPEN_SHIFT = 4,
+};
+
+/* What records are given out: those of the orders, then what is left; late runs apart */
+enum {
+	PHASE_ORDERS,
+	PHASE_LEFT,
+	PHASE_LATE,
+};
+
+/* The best ways up to a run */
+struct vbb_ways {
+	vbb_u32 closed;		/* price without an open bitmap */
+	vbb_u32 open;		/* price with one, VBB_NEVER where there is no such way */
+	vbb_u64 paid_end;	/* open: one past the last page of its words */
+	vbb_u64 nr_words;	/* open: its words */
+};
+
+static vbb_u64 vbb_unit_down(vbb_u64 pfn, vbb_u64 unit)
+{
+	return pfn & ~(unit - 1);
+}
+
+static vbb_u64 vbb_unit_up(vbb_u64 pfn, vbb_u64 unit)
+{
+	return vbb_unit_down(pfn + unit - 1, unit);
+}
+
+/* Words of a bitmap over [pfn, end) */
+static vbb_u64 vbb_words(vbb_u64 pfn, vbb_u64 end, vbb_u32 order)
+{
+	return end > pfn ? vbb_shr(end - pfn - 1, order + 6) + 1 : 0;
+}
+
+/* Of (low, high] the number that divides by the highest power of two; low is below high. */
+static vbb_u64 vbb_roundest(vbb_u64 low, vbb_u64 high)
+{
+	while ((high & (high - 1)) > low)
+		high &= high - 1;
+	return high;
+}
+
+/* The lowest set bit alone */
+static vbb_u64 vbb_low_bit(vbb_u64 v)
+{
+	return v ? vbb_pow2(vbb_ctz64(v)) : 0;
+}
+
+/* What a bitmap of this order can name of a run; empty where that is nothing */
+static struct vbb_range vbb_run_core(const struct vbb_range *r, vbb_u32 order)
+{
+	vbb_u64 unit = vbb_pow2(order);
+
+	return vbb_run(vbb_unit_up(r->pfn, unit), vbb_unit_down(vbb_run_end(r), unit));
+}
+
+/* The price of what is left of a run without its core, where a word costs word */
+static vbb_u32 vbb_ends_price(const struct vbb_range *r, const struct vbb_range *core, vbb_u32 word)
+{
+	struct vbb_range head = vbb_run(r->pfn, core->pfn);
+	struct vbb_range tail = vbb_run(vbb_run_end(core), vbb_run_end(r));
+
+	return (vbb_run_words(&head) + vbb_run_words(&tail)) * word;
+}
+
+/* The price of leaving a part of run[i] to higher orders, or to a record of its own */
+static vbb_u32 vbb_plan_price(const struct vbb_plan *p, size_t i, const struct vbb_range *part,
+			      vbb_u32 word)
+{
+	vbb_u32 alone = vbb_run_words(part) * VBB_WORD, price;
+	vbb_u64 higher = p->on[i] & ~(vbb_pow2(p->order + 1) - 1);
+	struct vbb_range core;
+
+	if (!higher)
+		return alone;
+	core = vbb_run_core(part, vbb_ctz64(higher));
+	if (!core.nr_pages)
+		return alone;
+	price = p->price[i] + vbb_ends_price(part, &core, word);
+	return price < alone ? price : alone;
+}
+
+/* Where in a run STEP_HEAD ends: the rest is as round as can be, so that others may take it. */
+static vbb_u64 vbb_head_end(const struct vbb_range *r, vbb_u64 paid_end)
+{
+	return vbb_roundest(r->pfn, paid_end);
+}
+
+/* Where in a run STEP_TAIL begins */
+static vbb_u64 vbb_tail_pfn(const struct vbb_range *r, vbb_u32 order)
+{
+	vbb_u64 span = 64 * vbb_pow2(order), last = vbb_run_end(r) - 1;
+
+	return vbb_roundest(r->nr_pages > span ? last - span : r->pfn, last);
+}
+
+/* Is this a better way to have a bitmap open? Of two with the same price the longer one is. */
+static bool vbb_ways_open(struct vbb_ways *w, vbb_u32 price, vbb_u64 paid_end, vbb_u64 nr_words)
+{
+	if (price > w->open || (price == w->open && paid_end <= w->paid_end) ||
+	    nr_words > VIRTIO_BALLOON_REC_BITMAP_MAX)
+		return false;
+	w->open = price;
+	w->paid_end = paid_end;
+	w->nr_words = nr_words;
+	return true;
+}
+
+/* Go past left[i], and note how: the best step to either state. */
+static void vbb_plan_walk_step(struct vbb_plan *p, size_t i, struct vbb_ways *w, vbb_u32 word)
+{
+	const vbb_u64 unit = vbb_pow2(p->order), span = 64 * unit;
+	const struct vbb_range *r = &p->left[i];
+	const vbb_u64 end = vbb_run_end(r);
+	struct vbb_range core = vbb_run_core(r, p->order);
+	vbb_u64 core_end = vbb_run_end(&core), head_end = 0, tail_pfn, more;
+	vbb_u32 price;
+	vbb_u32 leave = vbb_plan_price(p, p->owner[i], r, word);
+	vbb_u32 ends = vbb_ends_price(r, &core, word);
+	vbb_u32 best = w->closed < w->open ? w->closed : w->open;
+	vbb_u32 from = w->closed <= w->open ? 0 : STEP_FROM_OPEN;
+	vbb_u32 closed = STEP_LEAVE | from, open = STEP_LEAVE | STEP_FROM_OPEN;
+	struct vbb_ways next = { best + leave, VBB_NEVER, 0, 0 };
+	struct vbb_range rest;
+
+	if (!core.nr_pages || ends >= 2 * VBB_WORD) {
+		if (w->open < VBB_NEVER)
+			vbb_ways_open(&next, w->open + leave, w->paid_end, w->nr_words);
+	} else {
+		more = vbb_words(w->paid_end, core_end, p->order);
+		if (w->open < VBB_NEVER && more <= VIRTIO_BALLOON_REC_BITMAP_MAX &&
+		    vbb_ways_open(&next, w->open + (vbb_u32)more * VBB_WORD + ends,
+				  w->paid_end + more * span, w->nr_words + more))
+			open = STEP_COVER | STEP_FROM_OPEN;
+		more = vbb_words(core.pfn, core_end, p->order);
+		if (more <= VIRTIO_BALLOON_REC_BITMAP_MAX &&
+		    vbb_ways_open(&next, best + (1 + (vbb_u32)more) * VBB_WORD + ends,
+				  core.pfn + more * span, more))
+			open = STEP_OPEN | from;
+	}
+	if (w->open < VBB_NEVER && core.pfn == r->pfn && r->pfn < w->paid_end &&
+	    w->paid_end < end) {
+		head_end = vbb_head_end(r, w->paid_end);
+		rest = vbb_run(head_end, end);
+		price = w->open + vbb_plan_price(p, p->owner[i], &rest, word);
+		if (price < next.closed) {
+			next.closed = price;
+			closed = STEP_HEAD | STEP_FROM_OPEN;
+		}
+	}
+	if (core_end == end && r->nr_pages > unit) {
+		tail_pfn = vbb_tail_pfn(r, p->order);
+		rest = vbb_run(r->pfn, tail_pfn);
+		if (vbb_ways_open(&next, best + 2 * VBB_WORD +
+				  vbb_plan_price(p, p->owner[i], &rest, word), tail_pfn + span, 1))
+			open = STEP_TAIL | from;
+		rest = vbb_run(head_end, tail_pfn);
+		if (head_end && head_end < tail_pfn &&
+		    vbb_ways_open(&next, w->open + 2 * VBB_WORD +
+				  vbb_plan_price(p, p->owner[i], &rest, word), tail_pfn + span, 1))
+			open = STEP_BOTH | STEP_FROM_OPEN;
+	}
+	p->step[i] = (vbb_u8)(closed | open << STEP_OPEN_SHIFT);
+	*w = next;
+}
+
+/* Find the best bitmaps at the order at hand: one step for each of left[]. */
+static void vbb_plan_walk(struct vbb_plan *p, vbb_u32 word)
+{
+	struct vbb_ways w = { 0, VBB_NEVER, 0, 0 };
+	bool open;
+	size_t i;
+
+	for (i = 0; i < p->nr_left; i++)
+		vbb_plan_walk_step(p, i, &w, word);
+	open = w.open < w.closed;
+	for (i = p->nr_left; i-- > 0;) {
+		vbb_u32 step = p->step[i];
+
+		if (open)
+			step >>= STEP_OPEN_SHIFT;
+		p->step[i] = (vbb_u8)(step & STEP_KIND);
+		open = step & STEP_FROM_OPEN;
+	}
+}
+
+static bool vbb_step_opens(vbb_u8 step)
+{
+	return step == STEP_OPEN || step == STEP_TAIL || step == STEP_BOTH;
+}
+
+/* What the bitmap that is opened at left[i] spans; returns an index behind its last whole run. */
+static size_t vbb_plan_span(const struct vbb_plan *p, size_t i, struct vbb_range *span)
+{
+	struct vbb_range core = vbb_run_core(&p->left[i], p->order);
+	vbb_u64 pfn = p->step[i] == STEP_OPEN ? core.pfn : vbb_tail_pfn(&p->left[i], p->order);
+	vbb_u64 end = vbb_run_end(&core);
+
+	for (i++; i < p->nr_left && !vbb_step_opens(p->step[i]); i++) {
+		if (p->step[i] == STEP_COVER) {
+			core = vbb_run_core(&p->left[i], p->order);
+			end = vbb_run_end(&core);
+		}
+	}
+	*span = vbb_run(pfn, end);
+	return i;
+}
+
+/* Note for each run which bitmaps at the order at hand cover it, and its share in the cheapest. */
+static void vbb_plan_share(struct vbb_plan *p)
+{
+	size_t i = 0, next, k, run;
+
+	while (i < p->nr_left) {
+		struct vbb_range span;
+		vbb_u32 nr = 0, price;
+
+		if (!vbb_step_opens(p->step[i])) {
+			i++;
+			continue;
+		}
+		next = vbb_plan_span(p, i, &span);
+		for (k = i; k < next; k++)
+			nr += p->step[k] == STEP_OPEN || p->step[k] == STEP_COVER;
+		price = (1 + (vbb_u32)vbb_words(span.pfn, vbb_run_end(&span), p->order)) * VBB_WORD;
+		if (nr)
+			price /= nr;
+		for (k = i; k < next; k++) {
+			if (p->step[k] != STEP_OPEN && p->step[k] != STEP_COVER)
+				continue;
+			run = p->owner[k];
+			if (!p->on[run] || price < p->price[run])
+				p->price[run] = (vbb_u16)price;
+			p->on[run] |= vbb_pow2(p->order);
+		}
+		i = next;
+	}
+}
+
+/* The next bitmap at the order at hand */
+static bool vbb_plan_next_bitmap(struct vbb_plan *p, struct vbb_rec *rec)
+{
+	struct vbb_range span;
+	vbb_u64 nr_words;
+
+	for (; p->pos < p->nr_left && !vbb_step_opens(p->step[p->pos]); p->pos++) {
+		p->left[p->nr_kept] = p->left[p->pos];
+		p->owner[p->nr_kept++] = p->owner[p->pos];
+	}
+	if (p->pos == p->nr_left)
+		return false;
+	vbb_plan_span(p, p->pos, &span);
+	nr_words = vbb_words(span.pfn, vbb_run_end(&span), p->order);
+	p->paid_end = span.pfn + nr_words * 64 * vbb_pow2(p->order);
+	p->fresh = true;
+	rec->code = (vbb_u32)nr_words;
+	rec->order = p->order;
+	rec->pfn = span.pfn;
+	rec->nr_pages = 0;
+	return true;
+}
+
+/* Take [pfn, end) of the next of left[], and keep the rest, which lies on one side. */
+static void vbb_plan_take(struct vbb_plan *p, vbb_u64 pfn, vbb_u64 end, struct vbb_range *r)
+{
+	const struct vbb_range whole = p->left[p->pos];
+	struct vbb_range rest = vbb_run(whole.pfn, pfn);
+
+	if (!rest.nr_pages)
+		rest = vbb_run(end, vbb_run_end(&whole));
+	if (rest.nr_pages) {
+		p->left[p->nr_kept] = rest;
+		p->owner[p->nr_kept++] = p->owner[p->pos];
+	}
+	p->pos++;
+	*r = vbb_run(pfn, end);
+}
+
+/* As vbb_plan_next_run(), of the one bitmap for late runs */
+static bool vbb_plan_next_late(struct vbb_plan *p, struct vbb_range *r)
+{
+	while (p->pos < p->nr_runs) {
+		*r = p->run[p->pos];
+		if (p->late[p->pos++])
+			return true;
+	}
+	return false;
+}
+
+bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r)
+{
+	if (p->phase == PHASE_LATE)
+		return vbb_plan_next_late(p, r);
+	for (; p->phase == PHASE_ORDERS && p->pos < p->nr_left; p->pos++) {
+		struct vbb_range *left = &p->left[p->pos], core = vbb_run_core(left, p->order);
+		vbb_u64 end = vbb_run_end(left);
+
+		switch (p->step[p->pos]) {
+		case STEP_OPEN:
+		case STEP_TAIL:
+			if (!p->fresh)
+				return false;
+			p->fresh = false;
+			if (p->step[p->pos] == STEP_OPEN)
+				vbb_plan_take(p, core.pfn, vbb_run_end(&core), r);
+			else
+				vbb_plan_take(p, vbb_tail_pfn(left, p->order), end, r);
+			return true;
+		case STEP_COVER:
+			vbb_plan_take(p, core.pfn, vbb_run_end(&core), r);
+			return true;
+		case STEP_HEAD:
+			vbb_plan_take(p, left->pfn, vbb_head_end(left, p->paid_end), r);
+			return true;
+		case STEP_BOTH:
+			/* the tail is the next bitmap's */
+			*r = vbb_run(left->pfn, vbb_head_end(left, p->paid_end));
+			*left = vbb_run(vbb_run_end(r), end);
+			p->step[p->pos] = STEP_TAIL;
+			return true;
+		default:
+			p->left[p->nr_kept] = *left;
+			p->owner[p->nr_kept++] = p->owner[p->pos];
+		}
+	}
+	return false;
+}
+
+/* Go to the next higher order. False where there is none. */
+static bool vbb_plan_next_order(struct vbb_plan *p)
+{
+	p->nr_left = p->nr_kept;
+	p->nr_kept = 0;
+	p->pos = 0;
+	if (!p->orders_left)
+		return false;
+	p->order = vbb_ctz64(p->orders_left);
+	p->orders_left &= p->orders_left - 1;
+	vbb_plan_walk(p, VBB_ENDS_REAL);
+	return true;
+}
+
+/* Put back into left[] all that is to be planned. */
+static void vbb_plan_load(struct vbb_plan *p)
+{
+	size_t i;
+
+	p->nr_left = 0;
+	for (i = 0; i < p->nr_runs; i++) {
+		if (p->late_apart && p->late[i])
+			continue;
+		p->left[p->nr_left] = p->run[i];
+		p->owner[p->nr_left++] = (vbb_u16)i;
+	}
+}
+
+/* The one bitmap that could name all late runs: its words; more than there can be for none */
+static vbb_u64 vbb_plan_late_bitmap(const struct vbb_plan *p)
+{
+	if (!p->late_words)
+		return VBB_NEVER;
+	return vbb_words(p->late_pfn, p->late_end, vbb_ctz64(p->late_edges));
+}
+
+static bool vbb_plan_late_in_bitmap(const struct vbb_plan *p)
+{
+	vbb_u64 nr_words = vbb_plan_late_bitmap(p);
+
+	return nr_words <= VIRTIO_BALLOON_REC_BITMAP_MAX && 1 + nr_words < p->late_words;
+}
+
+vbb_u64 vbb_plan_late_words(const struct vbb_plan *p)
+{
+	return vbb_plan_late_in_bitmap(p) ? 1 + vbb_plan_late_bitmap(p) : p->late_words;
+}
+
+/* Orders at which a run begins or ends, and that are not too high for all of them */
+static vbb_u64 vbb_plan_orders(const struct vbb_plan *p)
+{
+	vbb_u64 orders = 0, nr_max = 0, fit = 0;
+	size_t i;
+
+	for (i = 0; i < p->nr_left; i++) {
+		const struct vbb_range *r = &p->left[i];
+
+		orders |= vbb_low_bit(r->pfn) | vbb_low_bit(vbb_run_end(r));
+		if (r->nr_pages > nr_max)
+			nr_max = r->nr_pages;
+	}
+	for (i = 0; i <= VIRTIO_BALLOON_REC_ORDER_MAX && vbb_pow2((vbb_u32)i) <= nr_max; i++)
+		fit |= vbb_pow2((vbb_u32)i);
+	return orders & fit;
+}
+
+/* Step 1 */
+static void vbb_plan_guess(struct vbb_plan *p)
+{
+	vbb_u32 order;
+
+	for (order = VIRTIO_BALLOON_REC_ORDER_MAX + 1; order-- > 0;) {
+		if (!(p->orders & vbb_pow2(order)))
+			continue;
+		p->order = order;
+		vbb_plan_walk(p, VBB_ENDS_HOPED);
+		vbb_plan_share(p);
+	}
+}
+
+/* Step 2 */
+static void vbb_plan_note(struct vbb_plan *p)
+{
+	struct vbb_range r, core;
+	struct vbb_rec rec;
+	size_t first, i;
+
+	vbb_plan_start(p);
+	while (vbb_plan_next_order(p)) {
+		for (i = 0; i < p->nr_runs; i++)
+			p->on[i] &= ~vbb_pow2(p->order);
+		first = 0;
+		while (vbb_plan_next_bitmap(p, &rec)) {
+			while (first < p->nr_runs && vbb_run_end(&p->run[first]) <= rec.pfn)
+				first++;
+			for (i = first; i < p->nr_runs && p->run[i].pfn < p->paid_end; i++) {
+				core = vbb_run_core(&p->run[i], p->order);
+				if (core.nr_pages && core.pfn >= rec.pfn &&
+				    vbb_run_end(&core) <= p->paid_end)
+					p->on[i] |= vbb_pow2(p->order);
+			}
+			while (vbb_plan_next_run(p, &r))
+				;
+		}
+	}
+	for (i = 0; i < p->nr_runs; i++)
+		p->price[i] = 0;
+}
+
+void vbb_plan_start(struct vbb_plan *p)
+{
+	vbb_plan_load(p);
+	p->nr_kept = p->nr_left;
+	p->pos = p->nr_left;
+	p->orders_left = p->orders;
+	p->phase = PHASE_ORDERS;
+}
+
+/* All orders were looked at. Late runs that were left out come now: there is place for them. */
+static void vbb_plan_begin_left(struct vbb_plan *p)
+{
+	size_t i;
+
+	p->phase = PHASE_LEFT;
+	if (!p->late_apart || vbb_plan_late_in_bitmap(p))
+		return;
+	for (i = 0; i < p->nr_runs && p->nr_left < VBB_ENC_NR_PENDING; i++)
+		if (p->late[i])
+			p->left[p->nr_left++] = p->run[i];
+}
+
+static bool vbb_plan_begin_late(struct vbb_plan *p, struct vbb_rec *rec)
+{
+	if (p->phase == PHASE_LATE || !p->late_apart || !vbb_plan_late_in_bitmap(p))
+		return false;
+	p->phase = PHASE_LATE;
+	p->pos = 0;
+	rec->code = (vbb_u32)vbb_plan_late_bitmap(p);
+	rec->order = vbb_ctz64(p->late_edges);
+	rec->pfn = p->late_pfn;
+	rec->nr_pages = 0;
+	return true;
+}
+
+bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec)
+{
+	const struct vbb_range *r;
+
+	while (p->phase == PHASE_ORDERS) {
+		if (vbb_plan_next_bitmap(p, rec))
+			return true;
+		if (!vbb_plan_next_order(p))
+			vbb_plan_begin_left(p);
+	}
+	if (p->phase == PHASE_LATE || p->pos == p->nr_left)
+		return vbb_plan_begin_late(p, rec);
+	r = &p->left[p->pos++];
+	rec->code = vbb_run_is_block(r) ? VIRTIO_BALLOON_REC_BLOCK : VIRTIO_BALLOON_REC_EXTENT;
+	rec->order = vbb_run_is_block(r) ? vbb_ctz64(r->nr_pages) : 0;
+	rec->pfn = r->pfn;
+	rec->nr_pages = r->nr_pages;
+	return true;
+}
+
+vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
+{
+	vbb_u64 nr_words = 0;
+	struct vbb_range r;
+	struct vbb_rec rec;
+	size_t i;
+
+	p->late_apart = late_apart;
+	vbb_plan_load(p);
+	p->orders = vbb_plan_orders(p);
+	for (i = 0; i < p->nr_runs; i++) {
+		p->on[i] = 0;
+		p->price[i] = 0;
+	}
+	/* a single order has nothing to leave to others */
+	if (p->orders & (p->orders - 1)) {
+		vbb_plan_guess(p);
+		vbb_plan_note(p);
+	}
+	vbb_plan_start(p);
+	while (vbb_plan_next(p, &rec)) {
+		nr_words += vbb_rec_words(&rec);
+		while (vbb_plan_next_run(p, &r))
+			;
+	}
+	return nr_words;
+}
+
+/* From here on there is no late run. */
+static void vbb_plan_begin_period(struct vbb_plan *p)
+{
+	p->late_words = 0;
+	p->late_pfn = VBB_PFN_END;
+	p->late_end = 0;
+	p->late_edges = 0;
+}
+
+void vbb_plan_clear(struct vbb_plan *p)
+{
+	p->nr_runs = 0;
+	vbb_plan_begin_period(p);
+}
+
+size_t vbb_plan_keep(struct vbb_plan *p)
+{
+	size_t nr = 0, i;
+
+	for (i = 0; i < p->nr_runs; i++) {
+		nr += p->late[i];
+		p->late[i] = 0;
+	}
+	vbb_plan_begin_period(p);
+	return nr;
+}
+
+/* Index of the first run that begins behind pfn */
+static size_t vbb_plan_find(const struct vbb_plan *p, vbb_u64 pfn)
+{
+	size_t i = p->nr_runs;
+
+	while (i && p->run[i - 1].pfn > pfn)
+		i--;
+	return i;
+}
+
+bool vbb_plan_part(const struct vbb_plan *p, struct vbb_range *r, struct vbb_range *part)
+{
+	while (r->nr_pages) {
+		size_t i = vbb_plan_find(p, r->pfn);
+		vbb_u64 end = vbb_run_end(r);
+
+		if (i && !p->late[i - 1] && vbb_run_end(&p->run[i - 1]) > r->pfn) {
+			if (end > vbb_run_end(&p->run[i - 1]))
+				*r = vbb_run(vbb_run_end(&p->run[i - 1]), end);
+			else
+				*r = vbb_run(end, end);
+			continue;
+		}
+		while (i < p->nr_runs && p->late[i] && p->run[i].pfn < end)
+			i++;
+		if (i < p->nr_runs && p->run[i].pfn < end)
+			end = p->run[i].pfn;
+		*part = vbb_run(r->pfn, end);
+		return true;
+	}
+	return false;
+}
+
+bool vbb_plan_add(struct vbb_plan *p, const struct vbb_range *part)
+{
+	size_t first = vbb_plan_find(p, part->pfn), last = first, i;
+	struct vbb_range r = *part;
+
+	if (first && p->late[first - 1] && vbb_range_merge(&r, &p->run[first - 1]))
+		first--;
+	while (last < p->nr_runs && p->late[last] && vbb_range_merge(&r, &p->run[last]))
+		last++;
+	for (i = first; i < last; i++)
+		p->late_words -= vbb_run_words(&p->run[i]);
+	if (first == last) {
+		if (p->nr_runs == VBB_ENC_NR_PENDING)
+			return false;
+		for (i = p->nr_runs++; i > first; i--) {
+			p->run[i] = p->run[i - 1];
+			p->late[i] = p->late[i - 1];
+		}
+	} else if (last - first > 1) {
+		for (i = last; i < p->nr_runs; i++) {
+			p->run[i - (last - first - 1)] = p->run[i];
+			p->late[i - (last - first - 1)] = p->late[i];
+		}
+		p->nr_runs -= last - first - 1;
+	}
+	p->run[first] = r;
+	p->late[first] = 1;
+	p->late_words += vbb_run_words(&r);
+	p->late_edges |= r.pfn | vbb_run_end(&r);
+	if (r.pfn < p->late_pfn)
+		p->late_pfn = r.pfn;
+	if (vbb_run_end(&r) > p->late_end)
+		p->late_end = vbb_run_end(&r);
+	return true;
+}
+
+void vbb_plan_drop(struct vbb_plan *p, size_t nr)
+{
+	size_t i;
+
+	for (i = nr; i < p->nr_runs; i++) {
+		p->run[i - nr] = p->run[i];
+		p->late[i - nr] = p->late[i];
+	}
+	p->nr_runs -= nr;
+}
