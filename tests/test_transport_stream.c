@@ -359,7 +359,7 @@ static void test_eof(void **state)
 	}
 }
 
-/* More than a message may have; what the other side had not read when it went makes no difference. */
+/* More than a message may have; and a peer that goes with something unread */
 static void test_reset(void **state)
 {
 	vbb_u8 mem[MAX_LEN + 1];

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /*
  * A driver and a device that really run at once, in two processes or two threads, over small and
- * large rings: nothing is lost, torn, or slept through. A wait() that reaches its limit is a failure.
+ * large rings: nothing is lost, torn, or slept through. A wait() that reaches its limit has failed.
  */
 #define _GNU_SOURCE
 

@@ -188,7 +188,7 @@ static int hostile_recv(struct vbb_transport *t, unsigned int queue, struct vbb_
 	chain->nr_in = c->nr_in;
 	memcpy(chain->seg, c->seg, (c->nr_out + c->nr_in) * sizeof(*c->seg));
 	spoil(h, chain, m->buf);
-	chain->cookie = (vbb_u64)(m - h->cfg.msg);
+	chain->cookie = m->id;
 	return 0;
 }
 
@@ -241,6 +241,7 @@ void vbb_hostile_init(struct vbb_hostile *h, const struct vbb_hostile_cfg *cfg)
 
 	*h = (struct vbb_hostile){ .t.ops = &ops, .cfg = *cfg, .state = cfg->seed };
 	for (i = 0; i < cfg->nr_msgs; i++) {
+		cfg->msg[i].id = i;
 		cfg->msg[i].under.seg = cfg->seg + i * cfg->max_segs;
 		cfg->msg[i].buf = cfg->buf + i * cfg->max_len;
 		cfg->msg[i].lent = false;

@@ -37,6 +37,7 @@ struct vbb_hostile_count {
  */
 struct vbb_hostile_msg {
 	struct vbb_link link;
+	vbb_u64 id;
 	void *token;		/* ours */
 	struct vbb_chain under;	/* theirs as it came, ours as it went */
 	vbb_u8 *buf;		/* a copy that may be changed */

@@ -96,7 +96,7 @@ static int loop_recv(struct vbb_transport *t, unsigned int queue, struct vbb_cha
 		vbb_segs_pack(chain->seg, msg->seg, msg->nr_out + msg->nr_in);
 		chain->nr_out = msg->nr_out;
 		chain->nr_in = msg->nr_in;
-		chain->cookie = (vbb_u64)(msg - q->msg);
+		chain->cookie = msg->id;
 		msg->lent = true;
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -205,7 +205,7 @@ void vbb_loop_init(struct vbb_loop *l, const struct vbb_loop_cfg *cfg)
 		q = &cfg->queue[i];
 		*q = (struct vbb_loop_queue){ .msg = msg };
 		for (j = 0; j < cfg->nr_msgs; j++) {
-			*msg = (struct vbb_loop_msg){ .seg = seg };
+			*msg = (struct vbb_loop_msg){ .id = j, .seg = seg };
 			vbb_fifo_put(&q->free, &msg->link);
 			msg++;
 			seg += cfg->max_segs;

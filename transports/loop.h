@@ -16,6 +16,7 @@ VBB_BEGIN_DECLS
  */
 struct vbb_loop_msg {
 	struct vbb_link link;
+	vbb_u64 id;
 	void *token;
 	struct vbb_seg *seg;
 	size_t nr_out, nr_in;

@@ -54,8 +54,8 @@ static int record_send(struct vbb_transport *t, unsigned int queue, const struct
 	}
 	m->token = token;
 	m->nr_in = vbb_segs_pack(m->in, in, nr_in);
-	record_put(r, VBB_CAPTURE_MSG, true, queue, (vbb_u64)(m - r->cfg.msg),
-		   vbb_segs_len(in, nr_in), out, nr_out, vbb_segs_len(out, nr_out));
+	record_put(r, VBB_CAPTURE_MSG, true, queue, m->id, vbb_segs_len(in, nr_in), out, nr_out,
+		   vbb_segs_len(out, nr_out));
 	return 0;
 }
 
@@ -71,8 +71,7 @@ static int record_reap(struct vbb_transport *t, unsigned int queue, void **token
 		return err;
 	m = (struct vbb_record_msg *)under;
 	*token = m->token;
-	record_put(r, VBB_CAPTURE_DONE, false, queue, (vbb_u64)(m - r->cfg.msg), 0, m->in,
-		   m->nr_in, *len);
+	record_put(r, VBB_CAPTURE_DONE, false, queue, m->id, 0, m->in, m->nr_in, *len);
 	vbb_fifo_put(&r->free, &m->link);
 	return 0;
 }
@@ -129,6 +128,7 @@ void vbb_record_init(struct vbb_record *r, const struct vbb_record_cfg *cfg)
 
 	*r = (struct vbb_record){ .t.ops = &ops, .cfg = *cfg };
 	for (i = 0; i < cfg->nr_msgs; i++) {
+		cfg->msg[i].id = i;
 		cfg->msg[i].in = cfg->seg + i * cfg->max_in;
 		vbb_fifo_put(&r->free, &cfg->msg[i].link);
 	}

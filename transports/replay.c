@@ -10,11 +10,6 @@ static struct vbb_replay *replay(struct vbb_transport *t)
 	return (struct vbb_replay *)t;
 }
 
-static vbb_u8 *replay_buf(const struct vbb_replay *r, const struct vbb_replay_msg *m)
-{
-	return r->cfg.buf + (size_t)(m - r->cfg.msg) * r->cfg.max_len;
-}
-
 /* Read on to the next message that somebody can have. */
 static int replay_read(struct vbb_replay *r)
 {
@@ -26,7 +21,7 @@ static int replay_read(struct vbb_replay *r)
 	if (!m)
 		return VBB_E_AGAIN;
 	do {
-		err = vbb_capture_next(&r->capture, &m->hdr, replay_buf(r, m), r->cfg.max_len);
+		err = vbb_capture_next(&r->capture, &m->hdr, m->buf, r->cfg.max_len);
 		if (err)
 			return err;
 	} while (m->hdr.kind != VBB_CAPTURE_MSG || m->hdr.from != r->cfg.from ||
@@ -44,7 +39,6 @@ static int replay_recv(struct vbb_transport *t, unsigned int queue, struct vbb_c
 {
 	struct vbb_replay *r = replay(t);
 	struct vbb_replay_msg *m;
-	vbb_u8 *buf;
 	int err;
 
 	if (queue >= r->cfg.nr_queues)
@@ -59,12 +53,11 @@ static int replay_recv(struct vbb_transport *t, unsigned int queue, struct vbb_c
 	chain->nr_in = !!m->hdr.in_len;
 	if (chain->nr_out + chain->nr_in > chain->max_segs)
 		return VBB_E_TOOSMALL;
-	buf = replay_buf(r, m);
 	if (chain->nr_out)
-		chain->seg[0] = (struct vbb_seg){ buf, m->hdr.len };
+		chain->seg[0] = (struct vbb_seg){ m->buf, m->hdr.len };
 	if (chain->nr_in)
-		chain->seg[chain->nr_out] = (struct vbb_seg){ buf + m->hdr.len, m->hdr.in_len };
-	chain->cookie = (vbb_u64)(m - r->cfg.msg);
+		chain->seg[chain->nr_out] = (struct vbb_seg){ m->buf + m->hdr.len, m->hdr.in_len };
+	chain->cookie = m->id;
 	m->lent = true;
 	r->next = NULL;
 	return 0;
@@ -115,6 +108,8 @@ void vbb_replay_init(struct vbb_replay *r, const struct vbb_replay_cfg *cfg)
 
 	*r = (struct vbb_replay){ .t.ops = &ops, .cfg = *cfg };
 	for (i = 0; i < cfg->nr_msgs; i++) {
+		cfg->msg[i].id = i;
+		cfg->msg[i].buf = cfg->buf + i * cfg->max_len;
 		cfg->msg[i].lent = false;
 		vbb_fifo_put(&r->free, &cfg->msg[i].link);
 	}

@@ -18,6 +18,7 @@ VBB_BEGIN_DECLS
  */
 struct vbb_record_msg {
 	struct vbb_link link;
+	vbb_u64 id;
 	void *token;
 	struct vbb_seg *in;
 	size_t nr_in;
@@ -28,10 +29,10 @@ struct vbb_record_msg {
  */
 struct vbb_record_cfg {
 	struct vbb_transport *under;	/* the end that is recorded; borrowed */
-	FILE *f;			/* where to; borrowed. ferror() says whether all was written */
-	vbb_u8 from;			/* what this end is: VBB_CAPTURE_DRIVER, VBB_CAPTURE_DEVICE */
+	FILE *f;			/* where to; borrowed. ferror(): not all was written */
+	vbb_u8 from;			/* this end: VBB_CAPTURE_DRIVER, VBB_CAPTURE_DEVICE */
 	size_t nr_msgs;			/* that this end lends at a time, over all queues */
-	size_t max_in;			/* segments of a message that the other side may write */
+	size_t max_in;			/* segments to write in a message of ours */
 	struct vbb_record_msg *msg;	/* nr_msgs */
 	struct vbb_seg *seg;		/* nr_msgs * max_in */
 };
@@ -60,7 +61,9 @@ void vbb_record_init(struct vbb_record *r, const struct vbb_record_cfg *cfg);
  */
 struct vbb_replay_msg {
 	struct vbb_link link;
+	vbb_u64 id;
 	struct vbb_capture_hdr hdr;
+	vbb_u8 *buf;
 	bool lent;
 };
 

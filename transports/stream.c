@@ -234,7 +234,7 @@ static int stream_send(struct vbb_transport *t, unsigned int queue, const struct
 		.len = (vbb_u32)len,
 		.kind = VBB_STREAM_MSG,
 		.queue = (vbb_u16)queue,
-		.id = (vbb_u32)(m - q->ours),
+		.id = m->id,
 		.in_len = m->in_len,
 		.seg = m->seg,
 		.nr_segs = m->nr_out,
@@ -288,7 +288,7 @@ static int stream_recv(struct vbb_transport *t, unsigned int queue, struct vbb_c
 		chain->seg[0] = (struct vbb_seg){ m->buf, m->len };
 	if (m->in_len)
 		chain->seg[chain->nr_out] = (struct vbb_seg){ m->buf + m->len, m->in_len };
-	chain->cookie = (vbb_u64)(m - q->theirs);
+	chain->cookie = m->id;
 	return 0;
 }
 
@@ -313,7 +313,7 @@ static int stream_done(struct vbb_transport *t, unsigned int queue, const struct
 		.len = (vbb_u32)written,
 		.kind = VBB_STREAM_DONE,
 		.queue = (vbb_u16)queue,
-		.id = (vbb_u32)chain->cookie,
+		.id = m->id,
 		.seg = m->seg,
 		.nr_segs = 1,
 	};
@@ -402,10 +402,10 @@ int vbb_stream_init(struct vbb_stream *s, const struct vbb_stream_cfg *cfg)
 		q = &cfg->queue[i];
 		*q = (struct vbb_stream_queue){ .ours = msg, .theirs = msg + cfg->nr_msgs };
 		for (j = 0; j < cfg->nr_msgs; j++) {
-			q->ours[j] = (struct vbb_stream_msg){ .seg = seg };
+			q->ours[j] = (struct vbb_stream_msg){ .id = j, .seg = seg };
 			vbb_fifo_put(&q->free, &q->ours[j].link);
 			seg += cfg->max_segs;
-			q->theirs[j] = (struct vbb_stream_msg){ .seg = seg, .buf = buf };
+			q->theirs[j] = (struct vbb_stream_msg){ .id = j, .seg = seg, .buf = buf };
 			seg++;
 			buf += cfg->max_len;
 		}

@@ -50,12 +50,13 @@ struct vbb_stream_frame {
  */
 struct vbb_stream_msg {
 	struct vbb_link link;
-	struct vbb_stream_frame frame;	/* that goes out: the message, or what comes back */
-	bool away;			/* ours: the other side has it; theirs: our caller has it */
+	struct vbb_stream_frame frame;	/* goes out: the message, or what comes back */
+	vbb_u32 id;
+	bool away;			/* the other side has it; theirs: our caller */
 	bool used;			/* theirs: not free for another message */
 	void *token;			/* ours */
 	vbb_u32 in_len;			/* bytes that may be written */
-	vbb_u32 len;			/* theirs: bytes of the message; ours: what was written */
+	vbb_u32 len;			/* theirs: bytes of the message; ours: of the answer */
 	struct vbb_seg *seg;		/* ours: out, then in; theirs: what was written */
 	size_t nr_out, nr_in;		/* ours */
 	vbb_u8 *buf;			/* theirs: the message, then what may be written */
