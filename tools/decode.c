@@ -30,10 +30,11 @@ static const struct option options[] = {
 	{ NULL, 0, NULL, 0 },
 };
 
-/* What is printed; a run waits here for what touches it */
+/* What is printed; the last run waits here for what touches it */
 struct printer {
 	struct vbb_range run;
 	vbb_u32 page_shift;	/* 0 before the first message */
+	struct vbb_runs msg;	/* of a message */
 };
 
 static void print_pending(struct printer *p)
@@ -51,6 +52,17 @@ static void print_run(struct printer *p, const struct vbb_range *r)
 	p->run = *r;
 }
 
+/* Senders write records in any order; people want them in one. */
+static void print_msg(struct printer *p)
+{
+	size_t i;
+
+	vbb_runs_sort(&p->msg);
+	for (i = 0; i < p->msg.nr; i++)
+		print_run(p, &p->msg.run[i]);
+	vbb_runs_clear(&p->msg);
+}
+
 /* Runs of different units do not merge, and whoever reads on must know. */
 static void print_unit(struct printer *p, vbb_u32 page_shift)
 {
@@ -61,20 +73,38 @@ static void print_unit(struct printer *p, vbb_u32 page_shift)
 	p->page_shift = page_shift;
 }
 
-/* One message. Return: 0, or the peer's fault */
+/* The pages of a message. An array of frames can be longer than memory, and comes as it stands. */
+static int take_runs(const struct vbb_reader *r, struct vbb_dec *dec, struct printer *p)
+{
+	struct vbb_range run;
+	int status = 0;
+
+	vbb_dec_for_each(dec, &run) {
+		if (r->framing == VBB_FRAMING_PFNS)
+			print_run(p, &run);
+		else
+			status = vbb_runs_add(&p->msg, &run);
+		if (status)
+			return status;
+	}
+	print_msg(p);
+	return 0;
+}
+
 static int decode_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg, struct printer *p)
 {
 	struct vbb_range run;
 	struct vbb_dec dec;
 	struct vbb_seg seg;
 	vbb_u64 value;
-	int err;
+	int err, status;
 
 	err = vbb_reader_dec_init(r, &dec, cfg, &seg);
 	if (!err) {
 		print_unit(p, dec.hdr.page_shift);
-		vbb_dec_for_each(&dec, &run)
-			print_run(p, &run);
+		status = take_runs(r, &dec, p);
+		if (status)
+			return status;
 		err = vbb_dec_next(&dec, &run);
 	}
 	while (!err && vbb_dec_next_value(&dec, &value) > 0) {
@@ -87,21 +117,20 @@ static int decode_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
 	fflush(stdout);
 	vbb_warn("%s: message %" PRIu64 ", byte %" PRIu64 ": %s: %s", r->in.name, r->nr,
 		 r->msg_off + vbb_dec_fault_off(&dec), vbb_err_name(err), vbb_strerror(err));
-	return err;
+	return VBB_EXIT_DATA;
 }
 
 static int decode(struct vbb_reader *r, const struct vbb_dec_cfg *cfg)
 {
 	struct printer p = { .page_shift = 0 };
-	int fault = 0, err;
+	int status = 0, err;
 
-	while (!fault && !ferror(stdout) && vbb_reader_next(r))
-		fault = decode_msg(r, cfg, &p);
+	while (!status && !ferror(stdout) && vbb_reader_next(r))
+		status = decode_msg(r, cfg, &p);
 	print_pending(&p);
+	vbb_runs_fini(&p.msg);
 	err = vbb_reader_fini(r);
-	if (err)
-		return err;
-	return fault ? VBB_EXIT_DATA : 0;
+	return err ? err : status;
 }
 
 int vbb_cmd_decode(int argc, char **argv)

@@ -42,13 +42,6 @@ static const struct option options[] = {
 
 #define MSG_LEN_MAX (VBB_HDR_LEN + VIRTIO_BALLOON_BMAP_LEN_MAX)
 
-/* What is encoded, grown with realloc() */
-struct runs {
-	struct vbb_range *run;
-	size_t nr;
-	size_t room;	/* of the array */
-};
-
 /* Where messages go: a file, or, with none, into a count */
 struct sink {
 	FILE *f;
@@ -59,47 +52,10 @@ struct sink {
 struct job {
 	struct vbb_enc_cfg cfg;
 	vbb_u16 flag;		/* of the last message */
-	struct runs in;
+	struct vbb_runs in;
 	vbb_u8 *buf;
 	size_t buf_len;
 };
-
-static int runs_add(struct runs *in, const struct vbb_range *r)
-{
-	if (in->nr == in->room) {
-		size_t room = in->room ? 2 * in->room : 1024;
-		struct vbb_range *run = reallocarray(in->run, room, sizeof(*run));
-
-		if (!run)
-			return -ENOMEM;
-		in->run = run;
-		in->room = room;
-	}
-	in->run[in->nr++] = *r;
-	return 0;
-}
-
-static int compare_runs(const void *a, const void *b)
-{
-	const struct vbb_range *x = a, *y = b;
-
-	return (x->pfn > y->pfn) - (x->pfn < y->pfn);
-}
-
-/* The set is what counts: in ascending order it encodes shortest. */
-static void runs_sort(struct runs *in)
-{
-	size_t i, last = 0;
-
-	if (!in->nr)
-		return;
-	qsort(in->run, in->nr, sizeof(in->run[0]), compare_runs);
-	for (i = 1; i < in->nr; i++) {
-		if (!vbb_range_merge(&in->run[last], &in->run[i]))
-			in->run[++last] = in->run[i];
-	}
-	in->nr = last + 1;
-}
 
 /* A number, and the blanks before it */
 static const char *parse_field(const char **s, vbb_u64 *v)
@@ -135,7 +91,7 @@ static const char *parse_line(const char *s, struct vbb_range *r)
 	return wrong;
 }
 
-static int read_line(struct runs *in, const char *name, vbb_u64 line_nr, char *line,
+static int read_line(struct vbb_runs *in, const char *name, vbb_u64 line_nr, char *line,
 		     vbb_u64 end_pfn)
 {
 	struct vbb_range r;
@@ -151,13 +107,10 @@ static int read_line(struct runs *in, const char *name, vbb_u64 line_nr, char *l
 		vbb_warn("%s: line %" PRIu64 ": %s", name, line_nr, wrong);
 		return VBB_EXIT_DATA;
 	}
-	if (!runs_add(in, &r))
-		return 0;
-	vbb_warn("no memory");
-	return VBB_EXIT_OSERR;
+	return vbb_runs_add(in, &r);
 }
 
-static int read_runs(struct runs *in, int argc, char **argv, vbb_u64 end_pfn)
+static int read_runs(struct vbb_runs *in, int argc, char **argv, vbb_u64 end_pfn)
 {
 	vbb_u64 line_nr = 0;
 	char *line = NULL;
@@ -275,7 +228,8 @@ static int run(struct job *job, int argc, char **argv, const char *path)
 	status = read_runs(&job->in, argc, argv, end_pfn);
 	if (status)
 		return status;
-	runs_sort(&job->in);
+	/* the set is what counts: in ascending order it encodes shortest */
+	vbb_runs_sort(&job->in);
 	job->buf = malloc(job->buf_len);
 	if (job->buf)
 		return write_msgs(job, path);
@@ -358,7 +312,7 @@ int vbb_cmd_encode(int argc, char **argv)
 	job.flag = (vbb_u16)flag;
 	job.buf_len = (size_t)max_msg;
 	status = run(&job, argc, argv, path);
-	free(job.in.run);
+	vbb_runs_fini(&job.in);
 	free(job.buf);
 	return status;
 }

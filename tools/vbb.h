@@ -111,6 +111,43 @@ int vbb_in_close(struct vbb_in *in);
  */
 int vbb_out_close(FILE *f, const char *name);
 
+/**
+ * struct vbb_runs - a set of pages that fits into memory; all 0 is the empty set
+ */
+struct vbb_runs {
+	struct vbb_range *run;	/* ascending, and none touches another, after vbb_runs_sort() */
+	size_t nr;		/* how many */
+	size_t room;		/* for how many there is memory */
+	bool unsorted;		/* or they overlap */
+};
+
+/**
+ * vbb_runs_add() - add a run to a set
+ * @rs: the set
+ * @r: a valid run
+ *
+ * Return: 0, or VBB_EXIT_OSERR, which has been said.
+ */
+int vbb_runs_add(struct vbb_runs *rs, const struct vbb_range *r);
+
+/**
+ * vbb_runs_sort() - bring the runs of a set into order, and merge them
+ * @rs: the set
+ */
+void vbb_runs_sort(struct vbb_runs *rs);
+
+/**
+ * vbb_runs_clear() - empty a set, and keep its memory
+ * @rs: the set
+ */
+void vbb_runs_clear(struct vbb_runs *rs);
+
+/**
+ * vbb_runs_fini() - free a set's memory
+ * @rs: the set
+ */
+void vbb_runs_fini(struct vbb_runs *rs);
+
 /* What a file that is decoded holds */
 enum vbb_framing {
 	VBB_FRAMING_MSGS,	/* messages, one behind the other */
