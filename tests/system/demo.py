@@ -258,7 +258,7 @@ def plot(data, path):
               "set style histogram clustered gap 1", "set style fill solid 0.9", "set logscale y",
               'set ylabel "milliseconds to inflate, median (log scale)"', "set key outside top center horizontal",
               f'set title "{data["inflate"] // MIB} of {data["guest_mem"] // MIB} MiB, User Mode Linux"',
-              "set grid y", "$data << EOD", *rows, "EOD",
+              "set grid y", "set bmargin 4", "$data << EOD", *rows, "EOD",
               "plot " + ", ".join(f'$data using {i + 2}:xtic(1) title "{title}"' for i, title in enumerate(titles))]
     subprocess.run(["gnuplot"], input="\n".join(script), text=True, check=True)
 
