@@ -11,10 +11,11 @@
 #define PAGE_SHIFT		12	/* of num_pages, actual and the counters */
 
 /*
- * No message may keep control waiting. A discard of populated memory takes 5 ms for so much; its
- * borders are multiples of it, so that no huge page is split. Decoding takes nanoseconds a step.
+ * No message may keep control waiting. A discard of so much populated memory takes some 4 ms, and as
+ * much CPU time a byte as one of any length; its borders are multiples of it, so that no huge page
+ * is split. Decoding takes nanoseconds a step.
  */
-#define DISCARD_LEN_MAX		((vbb_u64)64 << 20)
+#define DISCARD_LEN_MAX		((vbb_u64)16 << 20)
 #define DECODE_STEPS		1024
 #define STEPS_PER_LOOK		64	/* at the clock */
 #define WORK_NS			2000000
