@@ -16,7 +16,6 @@ static struct {
 	struct vbb_ram_map map;
 	struct vbb_vring ring;
 	struct vbb_vring_drv drv;
-	struct vbb_vring_slot slot[MAX_NUM];
 	/* by token: what was sent, where it is out */
 	struct {
 		vbb_u64 in_len;
@@ -37,6 +36,7 @@ static void start(struct fuzz_input *in)
 	vbb_u32 num = 1u << fuzz_take(in, 1) % 5;
 	vbb_u8 flags = (vbb_u8)fuzz_take(in, 1);
 	struct vbb_vring_tables tables = { NULL, 0 };
+	struct vbb_vring_slot *slot;
 
 	memset(&f, 0, sizeof(f));
 	f.ram[0] = (struct vbb_ram){ GPA, MEM_LEN, (uintptr_t)fuzz_alloc(MEM_LEN), 0 };
@@ -52,7 +52,8 @@ static void start(struct fuzz_input *in)
 	tables.base = (vbb_u8 *)(uintptr_t)f.ram[1].addr;
 	if (f.ring.indirect)
 		tables.nr_descs = num < NR_TABLE ? num : NR_TABLE;
-	fuzz_check(!vbb_vring_drv_init(&f.drv, &f.ring, &f.map, f.slot, &tables));
+	slot = (struct vbb_vring_slot *)(void *)fuzz_alloc(num * sizeof(*slot));
+	fuzz_check(!vbb_vring_drv_init(&f.drv, &f.ring, &f.map, slot, &tables));
 }
 
 static void stop(void)
@@ -62,6 +63,7 @@ static void stop(void)
 	free(f.ring.desc);
 	free(f.ring.avail);
 	free(f.ring.used);
+	free(f.drv.slot);
 }
 
 static void send_one(struct fuzz_input *in)

@@ -231,6 +231,32 @@ static void test_dev_blocks(void **state)
 	assert_int_equal(dev_recv(), VBB_E_RING_ADDR);
 }
 
+/* No table goes on at the other end of the address space. */
+static void test_dev_wrap(void **state)
+{
+	vbb_u8 *end = rig.mem + RIG_DATA, *begin = end + 64;
+
+	(void)state;
+	dev_start(8, true, false);
+	rig.ram[0] = (struct vbb_ram){ 0, 16, (uintptr_t)begin, 0 };
+	rig.ram[1] = (struct vbb_ram){ 0 - (vbb_u64)16, 16, (uintptr_t)end, 0 };
+	rig.map.nr = 2;
+	assert_int_equal(vbb_ram_map_check(&rig.map), 0);
+	rig_desc(end, 0, 0, 16, F_NEXT, 1);
+	rig_desc(begin, 0, 0, 16, 0, 0);
+	desc(0, 0 - (vbb_u64)16, 32, F_INDIRECT, 0);
+	rig_avail(&rig, 0);
+	assert_int_equal(dev_recv(), VBB_E_RING_ADDR);
+	/* nor does a segment */
+	desc(0, 0 - (vbb_u64)16, 32, 0, 0);
+	rig_avail(&rig, 0);
+	assert_int_equal(dev_recv(), VBB_E_RING_ADDR);
+	desc(0, 0 - (vbb_u64)16, 16, 0, 0);
+	rig_avail(&rig, 0);
+	assert_int_equal(dev_recv(), 0);
+	assert_ptr_equal(rig.seg[0].base, end);
+}
+
 /* A wrong chain goes back with length 0, its fault is named once, and the next one is fine. */
 static void test_dev_chain_faults(void **state)
 {
@@ -804,6 +830,18 @@ static void test_drv_faults(void **state)
 	assert_int_equal(vbb_vring_drv_reap(&rig.drv, &token, &len), 0);
 	assert_int_equal(len, 2);
 	assert_int_equal(vbb_vring_drv_reap(&rig.drv, &token, &len), VBB_E_AGAIN);
+
+	/* also where the device has thought better of one that was told */
+	drv_start(8, 0, false);
+	assert_int_equal(drv_send(1, 1, &rig), 0);
+	assert_int_equal(drv_send(1, 1, NULL), 0);
+	rig_used(&rig, 0, 3);
+	assert_int_equal(vbb_vring_drv_reap(&rig.drv, &token, &len), VBB_E_RING_DESC);
+	rig_put32(rig.ring.used + 8, 1);
+	assert_int_equal(vbb_vring_drv_reap(&rig.drv, &token, &len), 0);
+	assert_int_equal(len, 1);
+	rig_used(&rig, 2, 3);
+	assert_int_equal(vbb_vring_drv_reap(&rig.drv, &token, &len), VBB_E_RING_DESC);
 }
 
 static void test_drv_notify(void **state)
@@ -956,6 +994,7 @@ int main(void)
 		cmocka_unit_test(test_dev_direct),
 		cmocka_unit_test(test_dev_indirect),
 		cmocka_unit_test(test_dev_blocks),
+		cmocka_unit_test(test_dev_wrap),
 		cmocka_unit_test(test_dev_chain_faults),
 		cmocka_unit_test(test_dev_chain_len),
 		cmocka_unit_test(test_dev_ring_faults),

@@ -109,7 +109,7 @@ static inline bool vring_wanted(const struct vbb_vring *r, const vbb_u8 *flags,
 	vring_barrier();
 	if (!r->event_idx)
 		return !(vring_load(flags) & VRING_F_QUIET);
-	return nr_new > 0xffff || (vbb_u16)(idx - vring_load(event) - 1) < nr_new;
+	return (vbb_u16)(idx - vring_load(event) - 1) < nr_new;
 }
 
 #endif
