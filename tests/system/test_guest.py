@@ -9,6 +9,7 @@ and the others.
 
 import argparse
 import contextlib
+import errno
 import pathlib
 import random
 import signal
@@ -20,7 +21,7 @@ import time
 import traceback
 
 import hostile
-from umlguest import Device, Guest, HarnessError, MIB, PAGE_LEN
+from umlguest import CommandError, Device, Guest, HarnessError, MIB, PAGE_LEN
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 LIB = TOP / "scripts" / "lib"
@@ -395,6 +396,65 @@ def too_much(rig, driver):
     rig.finish()
 
 
+def inject(rig, what, **settings):
+    """Sets up one of the kernel's fault injections, so that it looks at every allocation."""
+    settings = {"verbose": 0, "ignore-gfp-wait": "N", **settings}
+    for name, value in settings.items():
+        rig.guest.write(f"/sys/kernel/debug/{what}/{name}", str(value))
+
+
+def probe_fails(rig, driver):
+    """Each allocation of the driver's start fails once: it starts all the same, or leaves no trace.
+
+    A guest each, as this kernel's own front-end does leave traces.
+    """
+    rig.start_device()
+    failed, nth, refused = True, 0, 0
+    while failed:
+        nth += 1
+        rig.start_guest()
+        rig.load(driver)
+        bound = rig.guest.sh("readlink -f /sys/bus/virtio/devices/virtio0/driver").strip()
+        rig.guest.write(f"{bound}/unbind", "virtio0")
+        inject(rig, "failslab")
+        inject(rig, "fail_page_alloc", **{"ignore-gfp-highmem": "N", "min-order": 0})
+        failed, error = rig.guest.write_failing(f"{bound}/bind", nth, "virtio0")
+        check(error in (0, errno.ENOMEM, errno.ENODEV), f"allocation {nth} failed: error {error}")
+        refused += error != 0
+        if not error:
+            rig.guest.write(f"{bound}/unbind", "virtio0")
+        rig.guest.rmmod(driver.name)
+        rig.expect_returned(f"with allocation {nth} failing")
+        rig.clean()
+        rig.guest.poweroff()
+    check(refused > 5, f"of {nth} failing allocations only {refused} were fatal")
+    rig.device.stop()
+
+
+def blocks_fail(rig, driver):
+    """The kernel refuses most blocks of more than one page: the balloon is filled nevertheless."""
+    rig.start_device()
+    rig.start_guest()
+    rig.guest.hold()
+    rig.load(driver)
+    inject(rig, "fail_page_alloc", **{"ignore-gfp-highmem": "N", "min-order": 1, "times": -1,
+                                      "probability": 90})
+    rig.inflate()
+
+    def stopped():
+        """Turning it off needs memory, too."""
+        try:
+            rig.guest.write("/sys/kernel/debug/fail_page_alloc/probability", "0")
+            return True
+        except CommandError:
+            return False
+    poll(stopped, 10, "the kernel has memory again")
+    rig.deflate()
+    rig.intact()
+    rig.unload()
+    rig.finish()
+
+
 # From here on the device is one that a test holds by the hand. MIB_PAGES: it counts in pages.
 MIB_PAGES = MIB // PAGE_LEN
 
@@ -593,6 +653,10 @@ def cases(flavour):
             yield f"{driver.label}, {test.__name__}", test, (driver,), {}
         if release:
             yield f"{driver.label}, untouched", untouched, (driver,), {}
+        else:
+            yield f"{driver.label}, blocks_fail", blocks_fail, (driver,), {}
+    if not release:
+        yield "ours, probe_fails", probe_fails, (ours,), {}
     old = Driver("ours", ours.module, formats=("pfns",))
     yield "ours, a device without our features", balloon, (old, ["--no-bitmap"]), {}
     bitmap = Driver("ours", ours.module, formats=("bitmap",))

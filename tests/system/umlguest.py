@@ -246,6 +246,12 @@ class Guest(Child):
     def write(self, path, text, timeout=60):
         self.run(f"write {path} {text}", timeout)
 
+    def write_failing(self, path, nth, text, timeout=60):
+        """Writes while the kernel's nth allocation fails: were there so many, and the error number."""
+        answer = self.run(f"write-failing {path} {nth} {text}", timeout)
+        values = dict(pair.split("=") for pair in answer.split())
+        return values["failed"] == "1", int(values["error"])
+
     def insmod(self, path, params="", timeout=60):
         """Loads a module from the host's file system."""
         self.run(f"insmod /host{os.path.realpath(path)} {params}", timeout)

@@ -118,6 +118,32 @@ static int write_file(const char *path, const char *text)
 	return n < 0 ? fail(path) : 0;
 }
 
+/*
+ * Like write_file(), but the nth allocation that the kernel makes for the write itself fails. Says
+ * whether there were so many, and what the write returned.
+ */
+static int write_failing(const char *path, const char *nth, const char *text)
+{
+	char left[24] = "";
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int fail_nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	int err = 0;
+	int rc = 0;
+
+	if (fd < 0 || fail_nth < 0 || write(fail_nth, nth, strlen(nth)) < 0) {
+		rc = fail("fail-nth");
+	} else {
+		err = write(fd, text, strlen(text)) < 0 ? errno : 0;
+		if (pread(fail_nth, left, sizeof(left) - 1, 0) < 0 || write(fail_nth, "0", 1) < 0)
+			rc = fail("fail-nth");
+		else
+			say("failed=%d error=%d", strtoul(left, NULL, 10) == 0, err);
+	}
+	close(fail_nth);
+	close(fd);
+	return rc;
+}
+
 /* Bytes of free memory, without a fork and without memory of its own. */
 static uint64_t free_len(void)
 {
@@ -436,6 +462,13 @@ static int execute(char *line)
 	if (!strcmp(command, "write")) {
 		strsep(&line, " ");
 		return line ? write_file(rest, line) : fail_with("write: nothing to write");
+	}
+	if (!strcmp(command, "write-failing")) {
+		const char *nth;
+
+		strsep(&line, " ");
+		nth = strsep(&line, " ");
+		return line ? write_failing(rest, nth, line) : fail_with("write-failing: too few words");
 	}
 	return fail_with("unknown command");
 }
