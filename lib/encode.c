@@ -112,12 +112,13 @@ static vbb_u64 vbb_enc_bitmap_words(const struct vbb_plan *p)
 static void vbb_enc_flush(struct vbb_enc *e, bool end)
 {
 	struct vbb_plan *p = &e->plan;
-	vbb_u64 nr_words, bitmap_words;
+	vbb_u64 promised, nr_words, bitmap_words;
 
 	if (e->format != VBB_FMT_BITMAP) {
+		/* what was promised when the late runs were taken; of equals what is simple */
+		promised = e->nr_words + vbb_plan_late_words(p);
 		nr_words = vbb_plan_count(p, false);
-		/* what was promised when the late runs were taken */
-		if (nr_words > e->nr_words + vbb_plan_late_words(p))
+		if (nr_words > promised || (nr_words == promised && !e->nr_words))
 			nr_words = vbb_plan_count(p, true);
 		bitmap_words = vbb_enc_bitmap_words(p);
 		if (e->format == VBB_FMT_AUTO && (end || 16 * e->nr_put >= e->len_max) &&

@@ -212,12 +212,12 @@ static void vbb_plan_walk(struct vbb_plan *p, vbb_u32 word)
 	for (i = 0; i < p->nr_left; i++)
 		vbb_plan_walk_step(p, i, &w, word);
 	open = w.open < w.closed;
-	for (i = p->nr_left; i-- > 0;) {
-		vbb_u32 step = p->step[i];
+	for (; i; i--) {
+		vbb_u32 step = p->step[i - 1];
 
 		if (open)
 			step >>= STEP_OPEN_SHIFT;
-		p->step[i] = (vbb_u8)(step & STEP_KIND);
+		p->step[i - 1] = (vbb_u8)(step & STEP_KIND);
 		open = step & STEP_FROM_OPEN;
 	}
 }
@@ -404,7 +404,7 @@ static bool vbb_plan_late_in_bitmap(const struct vbb_plan *p)
 {
 	vbb_u64 nr_words = vbb_plan_late_bitmap(p);
 
-	return nr_words <= VIRTIO_BALLOON_REC_BITMAP_MAX && 1 + nr_words < p->late_words;
+	return nr_words <= VIRTIO_BALLOON_REC_BITMAP_MAX && 1 + nr_words <= p->late_words;
 }
 
 vbb_u64 vbb_plan_late_words(const struct vbb_plan *p)
@@ -433,12 +433,12 @@ static vbb_u64 vbb_plan_orders(const struct vbb_plan *p)
 /* Step 1 */
 static void vbb_plan_guess(struct vbb_plan *p)
 {
-	vbb_u32 order;
+	vbb_u32 nr;
 
-	for (order = VIRTIO_BALLOON_REC_ORDER_MAX + 1; order-- > 0;) {
-		if (!(p->orders & vbb_pow2(order)))
+	for (nr = VIRTIO_BALLOON_REC_ORDER_MAX + 1; nr; nr--) {
+		if (!(p->orders & vbb_pow2(nr - 1)))
 			continue;
-		p->order = order;
+		p->order = nr - 1;
 		vbb_plan_walk(p, VBB_ENDS_HOPED);
 		vbb_plan_share(p);
 	}
