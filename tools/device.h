@@ -6,11 +6,11 @@
 #ifndef VBB_TOOLS_DEVICE_H
 #define VBB_TOOLS_DEVICE_H
 
-#include <vhost_user.h>
 #include <virtio_balloon_bmap/vbb.h>
 
 #include "discard.h"
 #include "qmp.h"
+#include "vhost_user.h"
 
 /**
  * struct vbb_device_opts - what the command line says

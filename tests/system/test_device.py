@@ -213,11 +213,15 @@ class HugePages(Case):
             had = int(path.read_text())
             path.write_text(str(had + 8))
         except OSError as error:
-            self.skipTest(f"no huge pages to be had: {error}")
+            self.skip(f"no huge pages to be had, which only root can change: {error}")
         self.addCleanup(path.write_text, str(had))
         free = path.with_name("free_hugepages")
         if int(free.read_text()) < 8:
-            self.skipTest("not enough memory in one piece for 8 huge pages")
+            self.skip("not enough memory in one piece for 8 huge pages")
+
+    def skip(self, why):
+        print(f"SKIP {self.id()}: {why}", flush=True)
+        self.skipTest(why)
 
     def test_whole_and_part(self):
         memory = Memory(8 * HUGE_LEN, huge=True)
