@@ -214,12 +214,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 		switch (op % 8) {
 		case 0:
-			off = fuzz_take(&in, 1) % f.ring.num;
+			off = (size_t)fuzz_take(&in, 1) % f.ring.num;
 			put_desc(&in, f.ring.desc + 16 * off);
 			break;
 		case 1:
 			nr = op / 8 % NR_BLOCKS;
-			off = fuzz_take(&in, 2) % f.ram[nr].len;
+			off = (size_t)(fuzz_take(&in, 2) % f.ram[nr].len);
 			if (f.ram[nr].len - off >= 16)
 				put_desc(&in, block(nr) + off);
 			break;
@@ -227,7 +227,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			push((vbb_u16)(fuzz_take(&in, 1) | (op & 0x80 ? 0x100 : 0)));
 			break;
 		case 3:
-			off = fuzz_take(&in, 1) % VBB_VRING_AVAIL_LEN(f.ring.num);
+			off = (size_t)fuzz_take(&in, 1) % VBB_VRING_AVAIL_LEN(f.ring.num);
 			f.ring.avail[off] = (vbb_u8)fuzz_take(&in, 1);
 			break;
 		case 4:
@@ -235,7 +235,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 5:
 			if (f.nr_held)
-				done_one(fuzz_take(&in, 1) % f.nr_held, fuzz_take(&in, 1));
+				done_one((size_t)fuzz_take(&in, 1) % f.nr_held, fuzz_take(&in, 1));
 			break;
 		case 6:
 			vbb_vring_dev_should_notify(&f.dev);

@@ -68,7 +68,8 @@ static void stop(void)
 
 static void send_one(struct fuzz_input *in)
 {
-	size_t nr_out = fuzz_take(in, 1) % 9, nr_in = fuzz_take(in, 1) % 9, nr = 0, token, i;
+	size_t nr_out = (size_t)fuzz_take(in, 1) % 9, nr_in = (size_t)fuzz_take(in, 1) % 9;
+	size_t nr = 0, token, i;
 	struct vbb_seg seg[16] = { { NULL, 0 } };
 	vbb_u64 off;
 	int err;
@@ -157,7 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			reap_one();
 			break;
 		case 5:
-			off = fuzz_take(&in, 1) % VBB_VRING_USED_LEN(f.ring.num);
+			off = (size_t)fuzz_take(&in, 1) % VBB_VRING_USED_LEN(f.ring.num);
 			f.ring.used[off] = (vbb_u8)fuzz_take(&in, 1);
 			break;
 		case 6:

@@ -558,7 +558,7 @@ static void test_replay(void **state)
 				len = strlen(talk[i].out);
 				assert_int_equal(vbb_segs_len(c->seg, c->nr_out), len);
 				if (len)
-					assert_memory_equal(c->seg[0].base, talk[i].out, len);
+					assert_memory_equal(c->seg[0].base, talk[i].out, (size_t)len);
 				assert_int_equal(vbb_segs_len(c->seg + c->nr_out, c->nr_in),
 						 talk[i].in_len);
 				assert_int_equal(vbb_transport_done(&rig.p.t, !talk[i].queue, c, 0),

@@ -230,7 +230,7 @@ static void test_short_writes(void **state)
 		assert_true(n > 0);
 	}
 	for (len = 0; len < sizeof(got); len += (size_t)n) {
-		size_t want = 1 + test_below(&seed, 300);
+		size_t want = 1 + (size_t)test_below(&seed, 300);
 
 		assert_int_equal(vbb_transport_kick(t, 0), 0);
 		n = read(fds[0], got + len, want < sizeof(got) - len ? want : sizeof(got) - len);

@@ -99,7 +99,7 @@ static const char *driver(struct ring *r)
 		while (sent < r->nr_msgs && sent - reaped < r->ring.num) {
 			cell = data + CELL * (sent % r->ring.num);
 			const struct vbb_seg seg[] = {
-				{ cell, 3 }, { cell + 3, 5 + sent % 5 }, { cell + 32, 8 }
+				{ cell, 3 }, { cell + 3, 5 + (size_t)(sent % 5) }, { cell + 32, 8 }
 			};
 
 			vbb_store64(cell, sent);
