@@ -413,10 +413,12 @@ static void hostile_start(struct wrapped *w, struct pair *p)
 		.odds = { .recut = 32768, .delay = 16384 },
 		.nr_msgs = HOSTILE_MSGS,
 		.max_segs = MAX_SEGS,
+		.max_len = 1,
 	};
 	unsigned int i;
 
 	for (i = 0; i < 2; i++) {
+		cfg.buf = get(HOSTILE_MSGS, 1);
 		cfg.under = i ? w->under.dev : w->under.drv;
 		cfg.seed = i;
 		cfg.msg = get(HOSTILE_MSGS, sizeof(*cfg.msg));
@@ -434,6 +436,7 @@ static void hostile_stop(struct wrapped *w)
 	for (i = 0; i < 2; i++) {
 		free(w->hostile[i].cfg.msg);
 		free(w->hostile[i].cfg.seg);
+		free(w->hostile[i].cfg.buf);
 	}
 	free(w);
 }
