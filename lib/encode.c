@@ -269,7 +269,7 @@ int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b)
 	if (e->state != STATE_OPEN || e->format == VBB_FMT_VALUES)
 		return VBB_E_STATE;
 	while (b->pos < b->nr_bits) {
-		struct vbb_range r = { 0, 0 };
+		struct vbb_range r;
 		vbb_u64 pos = b->pos;
 		vbb_u32 nr, n;
 		vbb_u64 v = vbb_bitmap_peek(b, &nr);
@@ -352,7 +352,10 @@ int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs)
 	e->nr_words = 0;
 	e->nr_put = 0;
 	vbb_plan_clear(&e->plan);
-	e->msg = (struct vbb_msg){ 0, 0, 0, 0, 0, 0 };
+	e->msg.nr_pages = 0;
+	e->msg.nr_blocks = 0;
+	e->msg.nr_bitmaps = 0;
+	e->msg.nr_extents = 0;
 	e->state = STATE_OPEN;
 	return 0;
 }
@@ -383,7 +386,11 @@ int vbb_enc_finish(struct vbb_enc *e, vbb_u16 flag, struct vbb_msg *msg)
 	if (e->format == VBB_FMT_BITMAP && !empty)
 		vbb_enc_store64(e, e->word);
 	e->state = STATE_CLOSED;
-	*msg = e->msg;
+	msg->len = 0;
+	msg->nr_pages = e->msg.nr_pages;
+	msg->nr_blocks = e->msg.nr_blocks;
+	msg->nr_bitmaps = e->msg.nr_bitmaps;
+	msg->nr_extents = e->msg.nr_extents;
 	msg->format = e->format;
 	if (empty && !vbb_flag_ends(flag))
 		return 0;

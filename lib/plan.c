@@ -132,6 +132,15 @@ static vbb_u64 vbb_tail_pfn(const struct vbb_range *r, vbb_u32 order)
 	return vbb_roundest(r->nr_pages > span ? last - span : r->pfn, last);
 }
 
+/* Only the way without an open bitmap is known. */
+static void vbb_ways_close(struct vbb_ways *w, vbb_u32 price)
+{
+	w->closed = price;
+	w->open = VBB_NEVER;
+	w->paid_end = 0;
+	w->nr_words = 0;
+}
+
 /* Is this a better way to have a bitmap open? Of two with the same price the longer one is. */
 static bool vbb_ways_open(struct vbb_ways *w, vbb_u32 price, vbb_u64 paid_end, vbb_u64 nr_words)
 {
@@ -158,9 +167,10 @@ static void vbb_plan_walk_step(struct vbb_plan *p, size_t i, struct vbb_ways *w,
 	vbb_u32 best = w->closed < w->open ? w->closed : w->open;
 	vbb_u32 from = w->closed <= w->open ? 0 : STEP_FROM_OPEN;
 	vbb_u32 closed = STEP_LEAVE | from, open = STEP_LEAVE | STEP_FROM_OPEN;
-	struct vbb_ways next = { best + leave, VBB_NEVER, 0, 0 };
+	struct vbb_ways next;
 	struct vbb_range rest;
 
+	vbb_ways_close(&next, best + leave);
 	if (!core.nr_pages || ends >= 2 * VBB_WORD) {
 		if (w->open < VBB_NEVER)
 			vbb_ways_open(&next, w->open + leave, w->paid_end, w->nr_words);
@@ -199,16 +209,20 @@ static void vbb_plan_walk_step(struct vbb_plan *p, size_t i, struct vbb_ways *w,
 			open = STEP_BOTH | STEP_FROM_OPEN;
 	}
 	p->step[i] = (vbb_u8)(closed | open << STEP_OPEN_SHIFT);
-	*w = next;
+	w->closed = next.closed;
+	w->open = next.open;
+	w->paid_end = next.paid_end;
+	w->nr_words = next.nr_words;
 }
 
 /* Find the best bitmaps at the order at hand: one step for each of left[]. */
 static void vbb_plan_walk(struct vbb_plan *p, vbb_u32 word)
 {
-	struct vbb_ways w = { 0, VBB_NEVER, 0, 0 };
+	struct vbb_ways w;
 	bool open;
 	size_t i;
 
+	vbb_ways_close(&w, 0);
 	for (i = 0; i < p->nr_left; i++)
 		vbb_plan_walk_step(p, i, &w, word);
 	open = w.open < w.closed;
