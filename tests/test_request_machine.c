@@ -687,9 +687,12 @@ static struct past *history_open_work(bool work)
 {
 	size_t i;
 
-	for (i = 0; i < history.nr; i++)
-		if (!history.past[i].over && work == (history.past[i].cmd != CANCEL))
+	for (i = 0; i < history.nr; i++) {
+		bool is_work = history.past[i].cmd != CANCEL;
+
+		if (!history.past[i].over && is_work == work)
 			return &history.past[i];
+	}
 	return NULL;
 }
 
