@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 """The real vbb, from outside: vectors, exit statuses, round trips, and a second decoder to compare with.
 
-usage: test_cli.py VBB [unittest's arguments]; VBB_CASES=N: so many random messages each way (2000)
+usage: test_cli.py VBB [unittest's arguments]; VBB_CASES=N: so many random messages each way (500)
 """
 import hashlib
 import json
@@ -22,7 +22,7 @@ import vbb_oracle as oracle  # noqa: E402  # pylint: disable=wrong-import-positi
 import vector  # noqa: E402  # pylint: disable=wrong-import-position
 
 VBB = "vbb"
-CASES = int(os.environ.get("VBB_CASES", "2000"))
+CASES = int(os.environ.get("VBB_CASES", "500"))
 USAGE, DATA, NOINPUT, IOERR = 64, 65, 66, 74
 PATTERNS = ("all", "idle", "every-second", "every-second-block", "density", "buddy", "clusters", "sparse", "mixed")
 MSG_MAX = 32 + (1 << 20)
