@@ -437,14 +437,24 @@ static int get_features(struct vbb_vhu *v, struct vhu_msg *m)
 	return 0;
 }
 
+/*
+ * Features are set after a reset only, and Linux in user mode tells of some resets in no other way:
+ * then what we know of the rings is memory that the driver has freed. Whoever offers to log writes
+ * (bit 26, set while rings run) has to do without this.
+ */
 static int set_features(struct vbb_vhu *v, struct vhu_msg *m)
 {
 	vbb_u64 features = m->p.u64;
+	unsigned int i;
 
 	if (features & ~(v->offered | BIT(VHU_F_PROTOCOL_FEATURES)))
 		return refuse(v, "a feature that was not offered");
 	if (v->ops->features(v->dev, features & ~BIT(VHU_F_PROTOCOL_FEATURES)))
 		return refuse(v, "a feature without another that it needs");
+	for (i = 0; i < v->nr_queues; i++) {
+		queue_stop(v, i);
+		v->queue[i].addressed = false;
+	}
 	v->features = features;
 	return 0;
 }
