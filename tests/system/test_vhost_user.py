@@ -92,6 +92,23 @@ class Protocol(Case):
         index = struct.unpack("=II", rig.front.ask(fe.GET_VRING_BASE, struct.pack("=II", 0, 0)))
         self.assertEqual(index, (0, 2))
 
+    def test_features_again(self):
+        """As Linux in user mode does it when the driver gave up features: no word of the reset but this."""
+        rig = self.rig()
+        page = rig.ram[0].gpa >> 12
+        self.assertEqual(rig.send(rig.inflate, bitmap([page]))[1], (1, OK, 12, 0))
+        # memory of the driver by now, which happens to look like a message
+        rig.front.write(BUFFER, bitmap([page + 1]))
+        rig.inflate.add([(BUFFER, 40)])
+        rig.front.request(fe.SET_FEATURES, struct.pack("=Q", ALL))
+        rig.front.share([Region(0, rig.low), *rig.ram])
+        self.assertIsNone(rig.inflate.wait(0.1))
+        rig.inflate.clear()
+        rig.inflate.set_up()
+        self.assertEqual(rig.send(rig.inflate, bitmap([page]))[1], (1, OK, 12, 0))
+        self.assertEqual(rig.differences([page]), [])
+        self.assertEqual(self.faults(rig.device), {})
+
     def test_without_protocol_features(self):
         """A front-end that knows none: rings run without being enabled, nothing is acknowledged."""
         device = self.device()
