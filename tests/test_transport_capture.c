@@ -208,6 +208,12 @@ static void test_others(void **state)
 	put32(copy + PACKET_LEN(5) + 8, 0);
 	memcpy(p, copy + PACKET_LEN(5), PACKET_LEN(0));
 	p += PACKET_LEN(0);
+	/* nor is what was ours before, where the new one has Ethernet */
+	memcpy(p, image, SECTION_LEN);
+	p += SECTION_LEN;
+	p += put_block(p, 1, ethernet, sizeof(ethernet));
+	memcpy(p, copy + PACKET_LEN(5), PACKET_LEN(0));
+	p += PACKET_LEN(0);
 	image_open((size_t)(p - image));
 	assert_two();
 }
@@ -283,6 +289,35 @@ static void test_bad(void **state)
 		assert_int_equal(image_next(), VBB_E_FRAME);
 		fclose(file);
 	}
+	/* both lengths of a block that is no multiple of 4 */
+	image_two();
+	memcpy(image + HEAD_LEN, "\1\0\0\200\15\0\0\0x\15\0\0\0", 13);
+	image_open(HEAD_LEN + 13);
+	assert_int_equal(image_next(), VBB_E_FRAME);
+	fclose(file);
+	/* more bytes in the packet than in the message, and than in our memory */
+	image_start();
+	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "0123456789012345678901234567890123456789"
+					       "0123456789012345678901234567890123456789");
+	image_end();
+	put32(image + 104, 5);
+	image_open(image_len);
+	assert_int_equal(image_next(), VBB_E_FRAME);
+	fclose(file);
+	/* a message in three packets, of which one brings nothing */
+	image_start();
+	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "hel");
+	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "");
+	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "lo");
+	image_end();
+	put32(image + 104, 5);
+	put32(image + 104 + PACKET_LEN(3), 5);
+	put32(image + 108 + PACKET_LEN(3), 3);
+	put32(image + 104 + PACKET_LEN(3) + PACKET_LEN(0), 5);
+	put32(image + 108 + PACKET_LEN(3) + PACKET_LEN(0), 3);
+	image_open(image_len);
+	assert_int_equal(image_next(), VBB_E_FRAME);
+	fclose(file);
 	/* and a header that is there, of a packet that is not: block and packet are too short */
 	image_two();
 	put_block(image + HEAD_LEN, 6, image + HEAD_LEN + 8, 20);
@@ -558,7 +593,7 @@ static void test_replay(void **state)
 				len = strlen(talk[i].out);
 				assert_int_equal(vbb_segs_len(c->seg, c->nr_out), len);
 				if (len)
-					assert_memory_equal(c->seg[0].base, talk[i].out, (size_t)len);
+					assert_memory_equal(c->seg->base, talk[i].out, (size_t)len);
 				assert_int_equal(vbb_segs_len(c->seg + c->nr_out, c->nr_in),
 						 talk[i].in_len);
 				assert_int_equal(vbb_transport_done(&rig.p.t, !talk[i].queue, c, 0),

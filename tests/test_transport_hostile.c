@@ -296,11 +296,20 @@ static void test_die(void **state)
 	}
 }
 
+static void pass_one(void)
+{
+	assert_int_equal(send_msg(), 0);
+	assert_int_equal(recv_msg(), 0);
+	assert_int_equal(done_msg(), 0);
+	assert_int_equal(reap(), 0);
+}
+
 /* Its own room, both ways, and what is no message of it */
 static void test_limits(void **state)
 {
 	const struct vbb_hostile_odds odds = { 0 };
 	const struct vbb_seg seg = { mem, 1 };
+	struct vbb_chain first;
 	unsigned int i;
 
 	(void)state;
@@ -320,6 +329,28 @@ static void test_limits(void **state)
 	assert_int_equal(done_msg(), 0);
 	assert_int_equal(done_msg(), VBB_E_INVAL);
 	assert_int_equal(reap(), 0);
+	vbb_loop_destroy(&rig.l);
+	/* given back already, while its number under us is another message's again */
+	start(NULL, &odds, 9);
+	b = &rig.l.end[1].t;
+	pass_one();
+	b = &rig.h[1].t;
+	assert_int_equal(send_msg(), 0);
+	assert_int_equal(recv_msg(), 0);
+	first = chain;
+	assert_int_equal(done_msg(), 0);
+	assert_int_equal(reap(), 0);
+	b = &rig.l.end[1].t;
+	pass_one();
+	b = &rig.h[1].t;
+	pass_one();
+	pass_one();
+	assert_int_equal(send_msg(), 0);
+	assert_int_equal(recv_msg(), 0);
+	assert_int_equal(rig.hmsg[1][chain.cookie].under.cookie,
+			 rig.hmsg[1][first.cookie].under.cookie);
+	assert_int_equal(vbb_transport_done(b, 0, &first, 0), VBB_E_INVAL);
+	assert_int_equal(done_msg(), 0);
 	vbb_loop_destroy(&rig.l);
 	/* there is room here, but not under it */
 	start(&odds, NULL, 8);

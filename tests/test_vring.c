@@ -255,6 +255,13 @@ static void test_dev_wrap(void **state)
 	rig_avail(&rig, 0);
 	assert_int_equal(dev_recv(), 0);
 	assert_ptr_equal(rig.seg[0].base, end);
+	/* nor in a block that has both ends of it; no byte of that is touched */
+	rig.ram[0] = (struct vbb_ram){ 0, ~(vbb_u64)0, 0, 0 };
+	rig.map.nr = 1;
+	assert_int_equal(vbb_ram_map_check(&rig.map), 0);
+	rig_avail(&rig, 1);
+	desc(1, 0 - (vbb_u64)16, 32, 0, 0);
+	assert_int_equal(dev_recv(), VBB_E_RING_ADDR);
 }
 
 /* A wrong chain goes back with length 0, its fault is named once, and the next one is fine. */
@@ -963,6 +970,25 @@ static void test_both(void **state)
 	}
 }
 
+/* What came before a hang-up can be taken, also where both were found at once. */
+static void test_end_closed(void **state)
+{
+	const struct vbb_vring_fds fds = { -1, -1 };
+	struct vbb_vring_end end;
+	struct pollfd pollfd[2];
+
+	(void)state;
+	dev_start(4, false, false);
+	vbb_vring_end_init_dev(&end, &rig.dev, 1, &fds, pollfd, -1);
+	desc(0, data_gpa(0), 1, 0, 0);
+	rig_avail(&rig, 0);
+	end.closed = true;
+	assert_int_equal(vbb_transport_wait(&end.t, ~(vbb_u64)0), 0);
+	assert_int_equal(vbb_transport_recv(&end.t, 0, &rig.chain), 0);
+	assert_int_equal(vbb_transport_wait(&end.t, ~(vbb_u64)0), VBB_E_CLOSED);
+	assert_int_equal(vbb_transport_recv(&end.t, 0, &rig.chain), VBB_E_CLOSED);
+}
+
 /* Nobody sleeps on a ring that is broken. */
 static void test_end_broken(void **state)
 {
@@ -1008,6 +1034,7 @@ int main(void)
 		cmocka_unit_test(test_drv_faults),
 		cmocka_unit_test(test_drv_notify),
 		cmocka_unit_test(test_both),
+		cmocka_unit_test(test_end_closed),
 		cmocka_unit_test(test_end_broken),
 	};
 
