@@ -26,6 +26,9 @@
 #define VBB_BATCH_PAGES (VBB_UNTOLD_MAX / 2)
 #define VBB_BATCH_BLOCKS 8192
 
+/* What the guest is left of the memory that it could give, whatever the target is */
+#define VBB_LEFT_PAGES (SZ_16M >> PAGE_SHIFT)
+
 #define VBB_NR_SLOTS 4
 
 /* A slot's buffer: the message, and the result in a cache line of its own */

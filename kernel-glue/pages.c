@@ -6,6 +6,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/sort.h>
+#include <linux/swap.h>
 #include <linux/vmstat.h>
 
 #include "balloon.h"
@@ -224,6 +225,17 @@ static void vbb_batch_take_near(struct vbb_batch *batch, unsigned int order, uns
 		vbb_batch_take(batch, order, min(nr, READ_ONCE(area[order].nr_free)), stop);
 }
 
+/*
+ * What the kernel has to spare. A balloon that takes more grows by killing, and a target that is
+ * out of reach must not be the guest's end.
+ */
+static unsigned long vbb_pages_spare(void)
+{
+	unsigned long nr_pages = si_mem_available() + get_nr_swap_pages();
+
+	return nr_pages - min_t(unsigned long, nr_pages, VBB_LEFT_PAGES);
+}
+
 /**
  * vbb_batch_inflate() - take blocks from the kernel into an empty batch, the largest first
  * @batch: the batch
@@ -234,10 +246,10 @@ static void vbb_batch_take_near(struct vbb_batch *batch, unsigned int order, uns
  */
 bool vbb_batch_inflate(struct vbb_batch *batch, unsigned long nr_pages, const bool *stop)
 {
+	unsigned long nr, nr_spare = vbb_pages_spare();
 	unsigned int order = VBB_NR_ORDERS - 1;
-	unsigned long nr;
 
-	vbb_batch_open(batch, VBB_INFLATE, nr_pages);
+	vbb_batch_open(batch, VBB_INFLATE, min(nr_pages, nr_spare));
 	while (vbb_batch_wants(batch) && !READ_ONCE(*stop)) {
 		order = min_t(unsigned int, order, ilog2(batch->nr_wanted));
 		nr = batch->nr_wanted >> order;
@@ -251,7 +263,7 @@ bool vbb_batch_inflate(struct vbb_batch *batch, unsigned long nr_pages, const bo
 			break;
 	}
 	vbb_batch_close(batch);
-	return !vbb_batch_wants(batch) || READ_ONCE(*stop);
+	return READ_ONCE(*stop) || (nr_pages <= nr_spare && !vbb_batch_wants(batch));
 }
 
 /**
