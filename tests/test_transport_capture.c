@@ -269,6 +269,7 @@ static void test_bad(void **state)
 		{ 88, 0x00000201 },		/* comes back with in_len */
 		{ 104, 4 }, { 104, 6 }, { 104, 0xffffffff }, { 108, 1 }, { 108, 0xffffffff },
 	};
+	char text[100];
 	size_t i;
 
 	(void)state;
@@ -297,8 +298,9 @@ static void test_bad(void **state)
 	fclose(file);
 	/* more bytes in the packet than in the message, and than in our memory */
 	image_start();
-	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "0123456789012345678901234567890123456789"
-					       "0123456789012345678901234567890123456789");
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = 0;
+	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, text);
 	image_end();
 	put32(image + 104, 5);
 	image_open(image_len);
@@ -306,9 +308,9 @@ static void test_bad(void **state)
 	fclose(file);
 	/* a message in three packets, of which one brings nothing */
 	image_start();
-	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "hel");
+	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "abc");
 	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "");
-	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "lo");
+	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "de");
 	image_end();
 	put32(image + 104, 5);
 	put32(image + 104 + PACKET_LEN(3), 5);
