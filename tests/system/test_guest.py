@@ -109,11 +109,19 @@ class Rig:
     def load(self, driver):
         """Loads a driver, and remembers what is to be the same when it is gone."""
         self.total = self.guest.total_len()
-        self.free = self.guest.free_len()
+        self.free = self.settled_free_len()
         self.driver = driver
         if isinstance(self.device, Device):
             self.counters = self.device.counters()
         self.guest.insmod(driver.module, driver.params)
+
+    def settled_free_len(self):
+        """Free memory, once the kernel has freed what it frees later."""
+        before, now = -1, self.guest.free_len()
+        while before != now:
+            time.sleep(0.2)
+            before, now = now, self.guest.free_len()
+        return now
 
     def unload(self):
         if isinstance(self.device, Device):
@@ -125,7 +133,8 @@ class Rig:
         """The device found nothing wrong, got what the driver says, and in the right format."""
         now = self.device.counters()
         faults = {name: count for name, count in now["faults"].items() if count}
-        check(not faults and not now["discard_errors"], f"the device counts faults: {now}")
+        check(not faults and not now["discard_errors"],
+              f"the device counts {faults}, {now['discard_errors']} discards failed")
         used = {name for name, count in now["messages"].items()
                 if count > self.counters["messages"][name]}
         check(used <= set(self.driver.formats), f"messages came in the formats {used}")
@@ -172,8 +181,11 @@ class Rig:
 
     def expect_free(self, nr_bytes, when, timeout=20):
         """So much is free in the guest, but for the few pages that a running system moves."""
-        poll(lambda: abs(self.guest.free_len() - nr_bytes) < 2 * MIB, timeout,
-             f"{when} the guest has {nr_bytes // MIB} MiB free")
+        try:
+            poll(lambda: abs(self.guest.free_len() - nr_bytes) < 2 * MIB, timeout, "")
+        except Failure:
+            raise Failure(f"{when} the guest has {self.guest.free_len() // 1024} KiB free, "
+                          f"not {nr_bytes // 1024}, after {timeout} s") from None
 
     def expect_returned(self, when):
         """No page is missing of those that the guest had before the driver was loaded."""
