@@ -231,9 +231,7 @@ static void vbb_batch_take_near(struct vbb_batch *batch, unsigned int order, uns
  */
 static unsigned long vbb_pages_spare(void)
 {
-	unsigned long nr_pages = si_mem_available() + get_nr_swap_pages();
-
-	return nr_pages - min_t(unsigned long, nr_pages, VBB_LEFT_PAGES);
+	return max(si_mem_available() + get_nr_swap_pages() - VBB_LEFT_PAGES, 0L);
 }
 
 /**

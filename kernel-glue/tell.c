@@ -64,13 +64,14 @@ void vbb_tell_exit(struct vbb_balloon *vb)
 	kvfree(vb->enc);
 }
 
-/* Put as much of the batch into a message as it takes. */
+/* Put as much of the batch into a message as it takes; msg->len is 0 where nothing can be named. */
 static void vbb_tell_encode(struct vbb_balloon *vb, struct vbb_slot *slot, struct vbb_msg *msg)
 {
 	struct vbb_seg seg = { .base = slot->buf, .len = vb->msg_len };
 	struct vbb_batch *batch = &vb->batch;
 	int err;
 
+	*msg = (struct vbb_msg){};
 	vbb_enc_next(vb->enc, &seg, 1);
 	while (batch->rest.nr_pages || batch->pos < batch->nr) {
 		if (!batch->rest.nr_pages)
