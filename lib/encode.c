@@ -133,25 +133,23 @@ static void vbb_enc_flush(struct vbb_enc *e, bool end)
 		vbb_enc_flush_bitmap(e, end ? p->nr_runs : p->nr_runs / 2);
 }
 
-/* Will the runs held back, and more words, surely find room? */
-static bool vbb_enc_fits(const struct vbb_enc *e, vbb_u64 more)
+/* Will the runs held back, and one more, surely find room? */
+static bool vbb_enc_fits(const struct vbb_enc *e, const struct vbb_range *more)
 {
-	return 8 * (e->nr_words + vbb_plan_late_words(&e->plan) + more) <= vbb_enc_room(e);
+	return 8 * (e->nr_words + vbb_plan_late_words_with(&e->plan, more)) <= vbb_enc_room(e);
 }
 
 /*
- * Make sure of that. Late runs are counted as if they were apart, until that is too much; then all
- * is planned together, so that less is promised. It is written where few runs came since the last
- * time, lest all be planned again for each run when the message is nearly full.
+ * Make it so, where it is not. Late runs are counted as if they were apart, until that is too much;
+ * then all is planned together, so that less is promised. It is written where few runs came since
+ * the last time, lest all be planned again for each run when the message is nearly full.
  */
-static bool vbb_enc_reserve(struct vbb_enc *e, vbb_u64 more)
+static bool vbb_enc_make_room(struct vbb_enc *e, const struct vbb_range *more)
 {
 	struct vbb_plan *p = &e->plan;
 	vbb_u64 nr_words;
 	size_t nr_late;
 
-	if (vbb_enc_fits(e, more))
-		return true;
 	nr_words = vbb_plan_count(p, false);
 	if (nr_words > e->nr_words + vbb_plan_late_words(p))
 		return false;
@@ -178,10 +176,8 @@ static int vbb_enc_put_records(struct vbb_enc *e, struct vbb_range *r)
 
 	if (!vbb_plan_part(&e->plan, r, &part))
 		return 0;
-	if (!vbb_enc_reserve(e, vbb_run_words(&part)))
-		return VBB_E_NOSPC;
-	if (e->format == VBB_FMT_BITMAP)
-		return 0;
+	if (!vbb_enc_fits(e, &part))
+		return vbb_enc_make_room(e, &part) ? 0 : VBB_E_NOSPC;
 	if (vbb_plan_add(&e->plan, &part)) {
 		e->nr_put++;
 		vbb_run_cut(r, part.nr_pages);

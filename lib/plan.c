@@ -406,24 +406,62 @@ static void vbb_plan_load(struct vbb_plan *p)
 	}
 }
 
-/* The one bitmap that could name all late runs: its words; more than there can be for none */
-static vbb_u64 vbb_plan_late_bitmap(const struct vbb_plan *p)
+/* Words of the one bitmap that could name all late runs; 0 where there is none that is shorter */
+static vbb_u64 vbb_late_bitmap(const struct vbb_late *late)
 {
-	if (!p->late_words)
-		return VBB_NEVER;
-	return vbb_words(p->late_pfn, p->late_end, vbb_ctz64(p->late_edges));
+	vbb_u64 nr_words;
+
+	/* the whole space has no edge that an order could have */
+	if (!late->nr_words || vbb_ctz64(late->edges) > VIRTIO_BALLOON_REC_ORDER_MAX)
+		return 0;
+	nr_words = vbb_words(late->pfn, late->end, vbb_ctz64(late->edges));
+	if (nr_words > VIRTIO_BALLOON_REC_BITMAP_MAX || 1 + nr_words > late->nr_words)
+		return 0;
+	return nr_words;
 }
 
-static bool vbb_plan_late_in_bitmap(const struct vbb_plan *p)
+static void vbb_late_clear(struct vbb_late *late)
 {
-	vbb_u64 nr_words = vbb_plan_late_bitmap(p);
+	late->nr_words = 0;
+	late->pfn = VBB_PFN_END;
+	late->end = 0;
+	late->edges = 0;
+}
 
-	return nr_words <= VIRTIO_BALLOON_REC_BITMAP_MAX && 1 + nr_words <= p->late_words;
+static void vbb_late_add(struct vbb_late *late, const struct vbb_range *r)
+{
+	vbb_u64 end = vbb_run_end(r);
+
+	late->nr_words += vbb_run_words(r);
+	late->edges |= r->pfn | end;
+	if (r->pfn < late->pfn)
+		late->pfn = r->pfn;
+	if (end > late->end)
+		late->end = end;
+}
+
+static vbb_u64 vbb_late_words(const struct vbb_late *late)
+{
+	vbb_u64 nr_words = vbb_late_bitmap(late);
+
+	return nr_words ? 1 + nr_words : late->nr_words;
 }
 
 vbb_u64 vbb_plan_late_words(const struct vbb_plan *p)
 {
-	return vbb_plan_late_in_bitmap(p) ? 1 + vbb_plan_late_bitmap(p) : p->late_words;
+	return vbb_late_words(&p->late_sum);
+}
+
+vbb_u64 vbb_plan_late_words_with(const struct vbb_plan *p, const struct vbb_range *more)
+{
+	struct vbb_late late;
+
+	late.nr_words = p->late_sum.nr_words;
+	late.pfn = p->late_sum.pfn;
+	late.end = p->late_sum.end;
+	late.edges = p->late_sum.edges;
+	vbb_late_add(&late, more);
+	return vbb_late_words(&late);
 }
 
 /* Orders at which a run begins or ends, and that are not too high for all of them */
@@ -502,7 +540,7 @@ static void vbb_plan_begin_left(struct vbb_plan *p)
 	size_t i;
 
 	p->phase = PHASE_LEFT;
-	if (!p->late_apart || vbb_plan_late_in_bitmap(p))
+	if (!p->late_apart || vbb_late_bitmap(&p->late_sum))
 		return;
 	for (i = 0; i < p->nr_runs && p->nr_left < VBB_ENC_NR_PENDING; i++)
 		if (p->late[i])
@@ -511,13 +549,15 @@ static void vbb_plan_begin_left(struct vbb_plan *p)
 
 static bool vbb_plan_begin_late(struct vbb_plan *p, struct vbb_rec *rec)
 {
-	if (p->phase == PHASE_LATE || !p->late_apart || !vbb_plan_late_in_bitmap(p))
+	vbb_u64 nr_words = vbb_late_bitmap(&p->late_sum);
+
+	if (p->phase == PHASE_LATE || !p->late_apart || !nr_words)
 		return false;
 	p->phase = PHASE_LATE;
 	p->pos = 0;
-	rec->code = (vbb_u32)vbb_plan_late_bitmap(p);
-	rec->order = vbb_ctz64(p->late_edges);
-	rec->pfn = p->late_pfn;
+	rec->code = (vbb_u32)nr_words;
+	rec->order = vbb_ctz64(p->late_sum.edges);
+	rec->pfn = p->late_sum.pfn;
 	rec->nr_pages = 0;
 	return true;
 }
@@ -570,19 +610,10 @@ vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
 	return nr_words;
 }
 
-/* From here on there is no late run. */
-static void vbb_plan_begin_period(struct vbb_plan *p)
-{
-	p->late_words = 0;
-	p->late_pfn = VBB_PFN_END;
-	p->late_end = 0;
-	p->late_edges = 0;
-}
-
 void vbb_plan_clear(struct vbb_plan *p)
 {
 	p->nr_runs = 0;
-	vbb_plan_begin_period(p);
+	vbb_late_clear(&p->late_sum);
 }
 
 size_t vbb_plan_keep(struct vbb_plan *p)
@@ -593,7 +624,7 @@ size_t vbb_plan_keep(struct vbb_plan *p)
 		nr += p->late[i];
 		p->late[i] = 0;
 	}
-	vbb_plan_begin_period(p);
+	vbb_late_clear(&p->late_sum);
 	return nr;
 }
 
@@ -640,7 +671,7 @@ bool vbb_plan_add(struct vbb_plan *p, const struct vbb_range *part)
 	while (last < p->nr_runs && p->late[last] && vbb_range_merge(&r, &p->run[last]))
 		last++;
 	for (i = first; i < last; i++)
-		p->late_words -= vbb_run_words(&p->run[i]);
+		p->late_sum.nr_words -= vbb_run_words(&p->run[i]);
 	if (first == last) {
 		if (p->nr_runs == VBB_ENC_NR_PENDING)
 			return false;
@@ -657,12 +688,7 @@ bool vbb_plan_add(struct vbb_plan *p, const struct vbb_range *part)
 	}
 	p->run[first] = r;
 	p->late[first] = 1;
-	p->late_words += vbb_run_words(&r);
-	p->late_edges |= r.pfn | vbb_run_end(&r);
-	if (r.pfn < p->late_pfn)
-		p->late_pfn = r.pfn;
-	if (vbb_run_end(&r) > p->late_end)
-		p->late_end = vbb_run_end(&r);
+	vbb_late_add(&p->late_sum, &r);
 	return true;
 }
 

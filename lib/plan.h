@@ -65,8 +65,9 @@ bool vbb_plan_add(struct vbb_plan *p, const struct vbb_range *part);
 /* Take the first runs away. Nothing can be planned from then on. */
 void vbb_plan_drop(struct vbb_plan *p, size_t nr);
 
-/* Words that late runs take at most, in records that name nothing else */
+/* Words that late runs take at most, in records that name nothing else; with one more of them */
 vbb_u64 vbb_plan_late_words(const struct vbb_plan *p);
+vbb_u64 vbb_plan_late_words_with(const struct vbb_plan *p, const struct vbb_range *more);
 
 /*
  * Plan, and count the words. The plan is good until a run is added. Apart: kept runs take what they

@@ -75,12 +75,17 @@ struct vbb_bitmap {
 	vbb_u64 pos;
 };
 
+/* What some runs would take in records of their own, or in one bitmap. All private. */
+struct vbb_late {
+	vbb_u64 nr_words;	/* of them all, if each gets a record of its own */
+	vbb_u64 pfn, end;	/* what they span, */
+	vbb_u64 edges;		/* and all their bounds or-ed: zeros below are the order */
+};
+
 /* Runs held back, and what records name them best (lib/plan.c). All private. */
 struct vbb_plan {
 	size_t nr_runs;			/* in run[] */
-	vbb_u64 late_words;		/* of all late runs, if each gets a record of its own */
-	vbb_u64 late_pfn, late_end;	/* what they span, */
-	vbb_u64 late_edges;		/* and all their bounds or-ed: zeros below are the order */
+	struct vbb_late late_sum;	/* of the late ones */
 	bool late_apart;		/* they get records that name nothing else */
 	vbb_u32 phase;			/* what records are given out */
 	vbb_u64 orders;			/* set bits: orders whose bitmaps may help */
