@@ -159,6 +159,46 @@ static void test_every_pattern_through_the_encoder(void **state)
 	}
 }
 
+/* The largest runs that there are, and the last pages */
+static void test_ends_of_the_space_through_the_encoder(void **state)
+{
+	static const struct vbb_range runs[] = {
+		{ 0, VBB_PFN_END }, { 0, VBB_PFN_END / 2 }, { VBB_PFN_END / 2, VBB_PFN_END / 2 },
+		{ 1, VBB_PFN_END - 1 }, { 0, VBB_PFN_END - 1 }, { VBB_PFN_END - 1, 1 },
+		{ VBB_PFN_END - 512, 512 }, { VBB_PFN_END / 2 - 1, 2 },
+	};
+	static const vbb_u32 formats[] = { VBB_FMT_RECORDS, VBB_FMT_AUTO };
+	static struct vbb_enc e;
+	struct message m;
+	size_t i, k;
+
+	(void)state;
+	message_begin(&m, VIRTIO_BALLOON_FORMAT_RECORDS);
+	for (i = 0; i < ARRAY_SIZE(runs) * ARRAY_SIZE(formats); i++) {
+		const struct vbb_range *put = &runs[i / ARRAY_SIZE(formats)];
+		const struct vbb_enc_cfg cfg = {
+			.page_shift = 12, .formats = formats[i % ARRAY_SIZE(formats)]
+		};
+		struct vbb_seg seg = { m.bytes, sizeof(m.bytes) };
+		struct vbb_range r = *put;
+		struct vbb_msg msg;
+		struct vbb_dec d;
+
+		assert_int_equal(vbb_enc_init(&e, &cfg, &seg, 1), 0);
+		assert_int_equal(vbb_enc_put(&e, &r), 0);
+		assert_int_equal(vbb_enc_finish(&e, 0, &msg), 0);
+		/* One run costs one record, two words at most. */
+		assert_true(msg.len <= VBB_ENC_BOUND(1));
+		seg.len = (size_t)msg.len;
+		assert_int_equal(vbb_dec_init(&d, &m.cfg, &seg, 1), 0);
+		for (k = 0; k < 2; k++) {
+			assert_int_equal(vbb_dec_next(&d, &r), k == 0);
+			assert_int_equal(r.pfn, put->pfn);
+			assert_int_equal(r.nr_pages, put->nr_pages);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +207,7 @@ int main(void)
 		cmocka_unit_test(test_every_pattern_as_blocks_and_extents),
 		cmocka_unit_test(test_every_pattern_as_old_array),
 		cmocka_unit_test(test_every_pattern_through_the_encoder),
+		cmocka_unit_test(test_ends_of_the_space_through_the_encoder),
 	};
 
 	return cmocka_run_group_tests_name("patterns", tests, NULL, NULL);
