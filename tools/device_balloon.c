@@ -11,9 +11,9 @@
 #define PAGE_SHIFT		12	/* of num_pages, actual and the counters */
 
 /*
- * No message may keep control waiting. A discard of so much populated memory takes some 4 ms, and as
- * much CPU time a byte as one of any length; its borders are multiples of it, so that no huge page
- * is split. Decoding takes nanoseconds a step.
+ * No message may keep control waiting. A discard of so much populated memory takes some 4 ms, and
+ * as much CPU time a byte as one of any length; its borders are multiples of it, so that no huge
+ * page is split. Decoding takes nanoseconds a step.
  */
 #define DISCARD_LEN_MAX		((vbb_u64)16 << 20)
 #define DECODE_STEPS		1024
