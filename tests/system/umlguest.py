@@ -259,9 +259,6 @@ class Guest(Child):
     def rmmod(self, name, timeout=60):
         self.run(f"rmmod {name}", timeout)
 
-    def modules(self):
-        return [line.split()[0] for line in self.cat("/proc/modules").splitlines()]
-
     def total_len(self):
         """Bytes of memory that the guest takes for its own."""
         match = re.search(r"MemTotal: *(\d+) kB", self.cat("/proc/meminfo"))
@@ -271,10 +268,6 @@ class Guest(Child):
         """Bytes that the guest's page allocator has free, those in its per-CPU lists included."""
         text = self.cat("/proc/zoneinfo")
         return PAGE_LEN * sum(map(int, re.findall(r"(?:nr_free_pages|count:) +(\d+)", text)))
-
-    def vmstat(self):
-        return {name: int(value) for name, value in
-                (line.split() for line in self.cat("/proc/vmstat").splitlines())}
 
     def fill(self, timeout=300):
         """Writes to all free memory and frees it."""
@@ -318,13 +311,6 @@ class Guest(Child):
     def reports(self):
         with self._changed:
             return find_reports(list(self.console))
-
-    def wait_console(self, pattern, timeout):
-        """Waits until a console line matches."""
-        with self._changed:
-            if not self._changed.wait_for(
-                    lambda: any(re.search(pattern, line) for line in self.console), timeout):
-                raise HarnessError(f"the guest's console never said '{pattern}'\n{self.tail()}")
 
     def tail(self, nr_lines=25):
         return "\n".join("    | " + line for line in self.console[-nr_lines:])
