@@ -97,10 +97,11 @@ class Protocol(Case):
         rig = self.rig()
         page = rig.ram[0].gpa >> 12
         self.assertEqual(rig.send(rig.inflate, bitmap([page]))[1], (1, OK, 12, 0))
+        rig.front.request(fe.SET_FEATURES, struct.pack("=Q", ALL))
+        rig.front.ask(fe.GET_FEATURES)
         # memory of the driver by now, which happens to look like a message
         rig.front.write(BUFFER, bitmap([page + 1]))
         rig.inflate.add([(BUFFER, 40)])
-        rig.front.request(fe.SET_FEATURES, struct.pack("=Q", ALL))
         rig.front.share([Region(0, rig.low), *rig.ram])
         self.assertIsNone(rig.inflate.wait(0.1))
         rig.inflate.clear()
