@@ -353,7 +353,7 @@ static int __init vbb_init(void)
 {
 	int err;
 
-	/* not for validate: virtio_uml loses a feature of its own when features are written twice */
+	/* not in validate: virtio_uml loses a feature of its own when they are written twice */
 	if (vbb_format == VBB_FORMAT_PFNS)
 		vbb_balloon_driver.feature_table_size = 0;
 	vbb_counters_init();
