@@ -306,6 +306,20 @@ def rmmod_inflated(rig, driver):
     rig.finish()
 
 
+def reload_often(rig, driver):
+    """What one start or one end of the driver forgets adds up."""
+    rig.start_device()
+    rig.start_guest()
+    rig.load(driver)
+    rig.unload()
+    free = rig.free
+    for _ in range(200):
+        rig.guest.insmod(driver.module, driver.params)
+        rig.guest.rmmod(driver.name)
+    rig.expect_free(free, "loaded and unloaded 200 times")
+    rig.finish()
+
+
 def rebind(rig, driver):
     """The device is reset under an inflated balloon, and probed again."""
     rig.start_device()
@@ -466,6 +480,23 @@ def blocks_fail(rig, driver):
     rig.deflate()
     rig.intact()
     rig.unload()
+    rig.finish()
+
+
+def rmmod_wanting(rig, driver):
+    """The driver goes while it wants more memory than the guest has."""
+    rig.start_device()
+    rig.start_guest()
+    rig.guest.hold()
+    for _ in range(3):
+        rig.load(driver)
+        rig.device.qmp.execute("balloon", value=MIB)
+        poll(lambda: rig.guest.free_len() < 128 * MIB, rig.timeout, "the guest gives nearly all")
+        time.sleep(0.5)
+        rig.guest.rmmod(driver.name)
+        rig.expect_returned("with the module unloaded")
+        rig.device.qmp.execute("balloon", value=rig.mem_len)
+    rig.intact()
     rig.finish()
 
 
@@ -676,7 +707,7 @@ def cases(flavour):
     yield "ours, a device without our features", balloon, (old, ["--no-bitmap"]), {}
     bitmap = Driver("ours", ours.module, formats=("bitmap",))
     yield "ours, a device without records", balloon, (bitmap, ["--no-records"]), {}
-    for test in (device_killed, too_much, silent, silent_twice, backwards, lengths, results,
+    for test in (reload_often, device_killed, too_much, rmmod_wanting, silent, silent_twice, backwards, lengths, results,
                  targets, features):
         yield f"ours, {test.__name__}", test, (ours,), {}
     for lie in LIES:
