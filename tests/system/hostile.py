@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-"""A balloon device that a test holds by the hand: it answers when and how the test says, also wrongly.
+"""A balloon device that a test holds by the hand: it answers when and how the test says.
 
 It speaks vhost-user to one front-end and does nothing with the pages; what it gets from the driver
-waits in `chains` until the test, or `policy`, uses it.
+waits in `chains` until the test, or `policy`, uses it, rightly or wrongly.
 """
 
 import array

@@ -110,7 +110,7 @@ class Child:
 
 # How a kernel's line begins when it has found a mistake.
 REPORT = re.compile(
-    r"BUG|WARNING: |Kernel panic|Oops|general protection|INFO: (task|rcu|trying to register|lockdep)"
+    r"BUG|WARNING: |Kernel panic|Oops|general protection|INFO: (task|rcu|trying|lockdep)"
     r"|list_(add|del) corruption|ODEBUG: |pagealloc: |Out of memory: |.* page allocation failure"
     r"|.* (invoked oom-killer|segfault at)|Unbalanced|DEBUG_LOCKS")
 
@@ -247,7 +247,7 @@ class Guest(Child):
         self.run(f"write {path} {text}", timeout)
 
     def write_failing(self, path, nth, text, timeout=60):
-        """Writes while the kernel's nth allocation fails: were there so many, and the error number."""
+        """Writes while the kernel's nth allocation fails; returns whether one did, and the errno."""
         answer = self.run(f"write-failing {path} {nth} {text}", timeout)
         values = dict(pair.split("=") for pair in answer.split())
         return values["failed"] == "1", int(values["error"])

@@ -288,6 +288,7 @@ static void unpin(void)
 static int pin(const struct iovec *iov, size_t nr_iov, uint64_t *nr_pinned)
 {
 	size_t pipe = *nr_pinned / PIPE_PAGES;
+	ssize_t n;
 
 	while (nr_iov) {
 		size_t room = PIPE_PAGES - *nr_pinned % PIPE_PAGES;
@@ -295,7 +296,8 @@ static int pin(const struct iovec *iov, size_t nr_iov, uint64_t *nr_pinned)
 
 		if (pipe == nr_pipes)
 			return fail_with("too few pipes");
-		if (vmsplice(pipes[pipe][1], iov, nr, SPLICE_F_NONBLOCK) != (ssize_t)(nr * PAGE_LEN))
+		n = vmsplice(pipes[pipe][1], iov, nr, SPLICE_F_NONBLOCK);
+		if (n != (ssize_t)(nr * PAGE_LEN))
 			return fail("vmsplice");
 		*nr_pinned += nr;
 		iov += nr;
@@ -468,7 +470,7 @@ static int execute(char *line)
 
 		strsep(&line, " ");
 		nth = strsep(&line, " ");
-		return line ? write_failing(rest, nth, line) : fail_with("write-failing: too few words");
+		return line ? write_failing(rest, nth, line) : fail_with("write-failing: what?");
 	}
 	return fail_with("unknown command");
 }
