@@ -18,7 +18,8 @@ import subprocess
 import sys
 import time
 
-from umlguest import Device, Guest, HarnessError, MIB, PAGE_LEN, memory_dir
+from harness import HarnessError, MIB, PAGE_LEN
+from umlguest import Device, Guest, memory_dir
 
 HELD_MIB = 300
 PLAIN_S = 240  # a plain demo begins no round that would end later than this

@@ -14,7 +14,8 @@ import unittest
 
 import frontend as fe
 from frontend import FrontEnd, Memory, Region, bits
-from umlguest import Device, MIB
+from harness import MIB
+from umlguest import Device
 
 OLD = bits(fe.VERSION_1, fe.PROTOCOL_FEATURES)
 BITMAP = OLD | bits(fe.PAGE_BITMAP)

@@ -15,7 +15,7 @@ import frontend as fe
 from frontend import Memory, Refused, Region, bits
 from devicerig import (ALL, BITMAP, BUFFER, BUFFER_LEN, INHIBITED, LOW_LEN, MALFORMED, OK, OLD, PARTIAL, RAM_LEN,
                        RECORDS, TABLES, Case, Rig, bitmap, block, extent, header, main, pfns, record_mix, records)
-from umlguest import MIB, QmpError
+from harness import MIB, QmpError
 
 HUGE_LEN = 2 * MIB
 

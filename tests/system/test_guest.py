@@ -22,7 +22,8 @@ import time
 import traceback
 
 import hostile
-from umlguest import CommandError, Device, Guest, HarnessError, MIB, PAGE_LEN
+from harness import CommandError, HarnessError, MIB, PAGE_LEN
+from umlguest import Device, Guest
 
 TOP = pathlib.Path(__file__).resolve().parents[2]
 LIB = TOP / "scripts" / "lib"
@@ -69,7 +70,7 @@ class Flavour:
         self.build = script("uml-kernel", name)
         self.mem_mib, self.inflate_mib = (2048, 1024) if name == "release" else (1024, 384)
         stock = pathlib.Path(self.build) / "drivers" / "virtio" / "virtio_balloon.ko"
-        ours = pathlib.Path(script("uml-module", self.build, TOP / "kernel-glue"))
+        ours = pathlib.Path(script("guest-module", self.build, TOP / "kernel-glue"))
         ours /= "virtio_balloon_bmap.ko"
         self.stock = Driver("stock", stock, formats=("pfns",))
         self.ours = Driver("ours", ours)

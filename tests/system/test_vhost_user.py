@@ -16,7 +16,7 @@ import time
 import frontend as fe
 from frontend import FrontEnd, Memory, Refused, Region, bits
 from devicerig import ALL, BUFFER, LOW_LEN, OK, OLD, PARTIAL, Case, Rig, bitmap, extent, main, records
-from umlguest import MIB
+from harness import MIB
 
 CASES = int(os.environ.get("VBB_CASES", "3000"))
 

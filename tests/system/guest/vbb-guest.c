@@ -505,7 +505,8 @@ int main(void)
 	if (mount_at("proc", "/proc", NULL) || mount_at("sysfs", "/sys", NULL) ||
 	    mount_at("devtmpfs", "/dev", NULL) || mount_at("debugfs", "/sys/kernel/debug", NULL) ||
 	    mount_at("tmpfs", "/tmp", NULL) || mount_at("tmpfs", "/mem", "size=100%") ||
-	    mount_at("hostfs", "/host", "/")) {
+	    /* the host's files: where the kernel has no such thing, the initial ramdisk brings some */
+	    (mount_at("hostfs", "/host", "/") && errno != ENODEV)) {
 		perror("vbb-guest: mount");
 		return 1;
 	}
