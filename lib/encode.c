@@ -264,6 +264,8 @@ int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b)
 {
 	if (e->state != STATE_OPEN || e->format == VBB_FMT_VALUES)
 		return VBB_E_STATE;
+	if (b->pfn > VBB_PFN_END || b->nr_bits > VBB_PFN_END)
+		return VBB_E_INVAL;
 	while (b->pos < b->nr_bits) {
 		struct vbb_range r;
 		vbb_u64 pos = b->pos;

@@ -15,6 +15,9 @@
  *  2. From the lowest order up, each one on what the one before left over: those are real bitmaps.
  *     What they cover is noted.
  *  3. As 2., but what step 2 covers at a higher order costs nothing. This gives the records.
+ *
+ * In a mix of many orders the guess of step 1 can lead to patches of several high orders where one
+ * throughout would do. So where high orders take much, each is tried in place of the guess.
  */
 #include "plan.h"
 
@@ -25,6 +28,10 @@
 /* Prices of ends left over in steps 1, and 2 and 3 */
 #define VBB_ENDS_HOPED (VBB_WORD / 8)
 #define VBB_ENDS_REAL VBB_WORD
+
+/* From this share of all words on, 1 in so many, the highest of the higher orders are tried. */
+#define VBB_PATCHES 16
+#define VBB_TRIES 4
 
 /* What a walk does with a run, with a bitmap open behind it or none; from which state it came */
 enum {
@@ -582,30 +589,78 @@ bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec)
 	return true;
 }
 
-vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
+/* All words; those of bitmaps of other orders than the lowest in use; and which orders that are */
+static vbb_u64 vbb_plan_words(struct vbb_plan *p, vbb_u64 *higher_words, vbb_u64 *higher)
 {
-	vbb_u64 nr_words = 0;
+	vbb_u64 nr_words = 0, lowest = 0;
 	struct vbb_range r;
 	struct vbb_rec rec;
-	size_t i;
 
-	p->late_apart = late_apart;
-	vbb_plan_load(p);
-	p->orders = vbb_plan_orders(p);
-	for (i = 0; i < p->nr_runs; i++) {
-		p->on[i] = 0;
-		p->price[i] = 0;
-	}
-	/* a single order has nothing to leave to others */
-	if (p->orders & (p->orders - 1)) {
-		vbb_plan_guess(p);
-		vbb_plan_note(p);
-	}
+	*higher_words = 0;
+	*higher = 0;
 	vbb_plan_start(p);
 	while (vbb_plan_next(p, &rec)) {
 		nr_words += vbb_rec_words(&rec);
 		while (vbb_plan_next_run(p, &r))
 			;
+		if (p->phase != PHASE_ORDERS)
+			continue;
+		if (!lowest)
+			lowest = vbb_pow2(rec.order);
+		if (lowest == vbb_pow2(rec.order))
+			continue;
+		*higher_words += vbb_rec_words(&rec);
+		*higher |= vbb_pow2(rec.order);
+	}
+	return nr_words;
+}
+
+/* Steps 1 and 2. Or, in place of the guess: an order whose bitmaps cover all that they can. */
+static void vbb_plan_prepare(struct vbb_plan *p, vbb_u64 on)
+{
+	size_t i;
+
+	for (i = 0; i < p->nr_runs; i++) {
+		p->on[i] = on;
+		p->price[i] = 0;
+	}
+	/* a single order has nothing to leave to others */
+	if (!(p->orders & (p->orders - 1)))
+		return;
+	if (!on)
+		vbb_plan_guess(p);
+	vbb_plan_note(p);
+}
+
+vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
+{
+	vbb_u64 nr_words, late_words, higher_words, higher, more, ignored, on = 0, best = 0;
+	vbb_u32 nr, nr_tries = 0;
+
+	p->late_apart = late_apart;
+	vbb_plan_load(p);
+	p->orders = vbb_plan_orders(p);
+	vbb_plan_prepare(p, 0);
+	nr_words = vbb_plan_words(p, &higher_words, &higher);
+	/* kept runs must take what they took, so late ones apart have no say in this */
+	late_words = late_apart ? vbb_plan_late_words(p) : 0;
+	if (higher_words * VBB_PATCHES <= nr_words - late_words)
+		return nr_words;
+	for (nr = VIRTIO_BALLOON_REC_ORDER_MAX + 1; nr && nr_tries < VBB_TRIES; nr--) {
+		if (!(higher & vbb_pow2(nr - 1)))
+			continue;
+		nr_tries++;
+		on = vbb_pow2(nr - 1);
+		vbb_plan_prepare(p, on);
+		more = vbb_plan_words(p, &ignored, &ignored);
+		if (more < nr_words) {
+			nr_words = more;
+			best = on;
+		}
+	}
+	if (best != on) {
+		vbb_plan_load(p);
+		vbb_plan_prepare(p, best);
 	}
 	return nr_words;
 }

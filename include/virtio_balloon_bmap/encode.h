@@ -159,10 +159,10 @@ VBB_PUBLIC int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t
  * @r: the run, valid in the message's page_shift, in any order; what is taken is cut off its front
  *
  * What is taken is in this message: vbb_enc_finish() never fails for want of room. Messages come
- * out shortest where runs come in ascending order. The aim is then 1.10 times the fewest words
- * possible, plus one; some mixes of blocks of many orders still take more. An AUTO message of more
- * than VBB_ENC_NR_PENDING runs, in a buffer that VBB_ENC_BOUND() gives for more, is always RECORDS,
- * also where a BITMAP would be a little shorter.
+ * out shortest where runs come in ascending order; then a RECORDS message has at most 1.10 times
+ * the fewest words possible, plus one (held by tests/test_plan.c, not proved). An AUTO message of
+ * more than VBB_ENC_NR_PENDING runs, in a buffer that VBB_ENC_BOUND() gives for more, is always
+ * RECORDS: 1 in 62 longer than a BITMAP at most, where that would be shorter.
  * The work of a call is bounded by VBB_ENC_NR_PENDING and by what it writes, not by what was put
  * before.
  *
@@ -178,7 +178,8 @@ VBB_PUBLIC int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r);
  * @b: the bitmap; pos moves behind what was taken
  *
  * Return: as vbb_enc_put(); after VBB_E_NOSPC the rest is put by calling again with @b as it is;
- * VBB_E_INVAL: pos is at the first run that is not valid.
+ * VBB_E_INVAL: pos is at the first run that is not valid; or has not moved, where pfn or nr_bits is
+ * over 2^52.
  */
 VBB_PUBLIC int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b);
 
