@@ -123,7 +123,7 @@ static void front_end_dispatch(struct vbb_device *d)
 		d->counts.faults[vbb_err_fault(err)]++;
 	}
 	vbb_vhu_detach(&d->vhu);
-	d->told_actual = d->actual;
+	d->untold = false;
 }
 
 static int wait_ms(bool more, vbb_u64 wait_ns)

@@ -86,7 +86,7 @@ struct vbb_device {
 
 	vbb_u64 keep_len;		/* what the guest shall keep, bytes */
 	vbb_u32 actual;			/* pages in the balloon, as the driver says */
-	vbb_u32 told_actual;		/* as the last event said */
+	bool untold;			/* another value was written since the last event */
 	vbb_u64 told_ns;		/* when that was */
 	vbb_u64 asked_ns;		/* when keep_len was set; 0: never */
 	vbb_u64 reached_ns;		/* when actual was first what it shall be; 0: not yet */
@@ -143,7 +143,7 @@ vbb_u64 vbb_device_actual_len(const struct vbb_device *d);
  *
  * At once where the balloon is as large as it shall be, else once a second, as QEMU does.
  *
- * Return: true where it is time; the caller tells, and sets told_actual and told_ns.
+ * Return: true where it is time; the caller tells, clears untold and sets told_ns.
  */
 bool vbb_device_event_due(const struct vbb_device *d, vbb_u64 *wait_ns);
 

@@ -280,7 +280,7 @@ bool vbb_device_event_due(const struct vbb_device *d, vbb_u64 *wait_ns)
 	vbb_u64 past_ns = vbb_device_now_ns() - d->told_ns;
 
 	*wait_ns = ~(vbb_u64)0;
-	if (d->actual == d->told_actual)
+	if (!d->untold)
 		return false;
 	if (d->actual == num_pages(d) || past_ns >= EVENT_NS)
 		return true;
@@ -294,6 +294,14 @@ static int on_features(void *dev, vbb_u64 features)
 {
 	(void)dev;
 	return vbb_features_check(features) == features ? 0 : -1;
+}
+
+static void set_actual(struct vbb_device *d, vbb_u32 actual)
+{
+	/* also what comes back to the value told before: a client waits for the last word */
+	if (actual != d->actual)
+		d->untold = true;
+	d->actual = actual;
 }
 
 static void put_le32(vbb_u8 *p, vbb_u32 v)
@@ -319,7 +327,7 @@ static void on_config_write(void *dev, vbb_u32 off, const vbb_u8 *data, vbb_u32 
 
 	on_config_read(d, config);
 	memcpy(config + off, data, len);
-	d->actual = vbb_load32(config + CONFIG_ACTUAL);
+	set_actual(d, vbb_load32(config + CONFIG_ACTUAL));
 	note_reached(d);
 }
 
@@ -368,9 +376,7 @@ static void on_memory(void *dev)
 
 static void on_reset(void *dev)
 {
-	struct vbb_device *d = dev;
-
-	d->actual = 0;
+	set_actual(dev, 0);
 }
 
 static const struct vbb_vhu_ops vhu_ops = {

@@ -541,6 +541,23 @@ class Balloon(Case):
         rig.front.set_actual(499)
         self.assertEqual(device.qmp.wait_event("BALLOON_CHANGE", 5), {"actual": (1 << 30) - 499 * 4096})
 
+    def test_there_and_back(self):
+        """What returns within the second to what was told last is told all the same, by a reset too."""
+        device = self.device("--ram", "1G")
+        rig = self.rig(device)
+        device.qmp.execute("balloon", value=(1 << 30) - 9 * 4096)
+        for back in (lambda: rig.front.set_actual(0), lambda: rig.front.request(fe.RESET_DEVICE)):
+            rig.front.set_actual(9)
+            self.assertEqual(device.qmp.wait_event("BALLOON_CHANGE", 5), {"actual": (1 << 30) - 9 * 4096})
+            rig.front.set_actual(5)
+            rig.front.set_actual(9)
+            self.assertEqual(device.qmp.wait_event("BALLOON_CHANGE", 5), {"actual": (1 << 30) - 9 * 4096})
+            back()
+            self.assertEqual(device.qmp.wait_event("BALLOON_CHANGE", 5), {"actual": 1 << 30})
+        # nothing new is nothing to tell
+        rig.front.set_actual(0)
+        self.assertIsNone(device.qmp.wait_event("BALLOON_CHANGE", 1.2))
+
     def test_asked_before_the_guest(self):
         """The wish stays, for this guest and the next; what the guest gave does not."""
         device = self.device()
