@@ -199,6 +199,8 @@ static void vbb_balloon_work(struct work_struct *work)
 
 static int vbb_balloon_validate(struct virtio_device *vdev)
 {
+	struct vbb_balloon *vb;
+
 	if (!vdev->config->get) {
 		dev_err(&vdev->dev, "no config space\n");
 		return -EINVAL;
@@ -208,29 +210,65 @@ static int vbb_balloon_validate(struct virtio_device *vdev)
 		dev_err(&vdev->dev, "a legacy device of this byte order is not supported\n");
 		return -EINVAL;
 	}
+	vb = devm_kzalloc(&vdev->dev, sizeof(*vb), GFP_KERNEL);
+	if (!vb)
+		return -ENOMEM;
+	vdev->priv = vb;
+	vb->vdev = vdev;
+	/* before any is given up: virtio_uml knows afterwards only what was accepted */
+	vb->offered = vdev->config->get_features(vdev);
 	vdev->features = vbb_features_check(vdev->features);
 	/* messages name guest physical pages, whatever addresses the queues use */
 	__virtio_clear_bit(vdev, VIRTIO_F_ACCESS_PLATFORM);
 	return 0;
 }
 
-static int vbb_balloon_start(struct vbb_balloon *vb)
-{
-	static const char *const names[VBB_NR_DIRS] = { "inflate", "deflate" };
-	vq_callback_t *callbacks[VBB_NR_DIRS] = { vbb_balloon_used, vbb_balloon_used };
+/* In place of a feature: the queue is always there */
+#define VBB_F_NONE 64
 
-	return virtio_find_vqs(vb->vdev, VBB_NR_DIRS, vb->vqs, callbacks, names, NULL);
+static const struct {
+	const char *name;
+	unsigned int feature;
+	vq_callback_t *callback;
+} vbb_vqs[VBB_NR_VQS] = {
+	[VBB_VQ_INFLATE] = { "inflate", VBB_F_NONE, vbb_balloon_used },
+	[VBB_VQ_DEFLATE] = { "deflate", VBB_F_NONE, vbb_balloon_used },
+	[VBB_VQ_STATS] = { "stats", VIRTIO_BALLOON_F_STATS_VQ },
+	[VBB_VQ_HINT] = { "free_page_vq", VIRTIO_BALLOON_F_FREE_PAGE_HINT },
+	[VBB_VQ_REPORT] = { "reporting_vq", VIRTIO_BALLOON_F_REPORTING },
+	[VBB_VQ_REQUEST] = { "host_request", VIRTIO_BALLOON_F_HOST_REQ_VQ },
+};
+
+/*
+ * A queue's number depends on what the device offers, not on what is accepted of it: what is
+ * offered is found, so that the next one gets its number, and has no callback where it is not used.
+ */
+static int vbb_balloon_find_vqs(struct vbb_balloon *vb)
+{
+	vq_callback_t *callbacks[VBB_NR_VQS] = { };
+	const char *names[VBB_NR_VQS] = { };
+	unsigned int i, feature;
+
+	for (i = 0; i < VBB_NR_VQS; i++) {
+		feature = vbb_vqs[i].feature;
+		if (feature != VBB_F_NONE && !(vb->offered & BIT_ULL(feature)))
+			continue;
+		names[i] = vbb_vqs[i].name;
+		if (feature == VBB_F_NONE || virtio_has_feature(vb->vdev, feature))
+			callbacks[i] = vbb_vqs[i].callback;
+	}
+	return virtio_find_vqs(vb->vdev, VBB_NR_VQS, vb->vqs, callbacks, names, NULL);
 }
 
 /* Afterwards the device can reach nothing of ours. */
 static void vbb_balloon_stop(struct vbb_balloon *vb)
 {
 	struct virtio_device *vdev = vb->vdev;
-	unsigned int dir;
+	unsigned int i;
 
 	virtio_reset_device(vdev);
-	for (dir = 0; dir < VBB_NR_DIRS; dir++)
-		while (virtqueue_detach_unused_buf(vb->vqs[dir]))
+	for (i = 0; i < VBB_NR_VQS; i++)
+		while (vb->vqs[i] && virtqueue_detach_unused_buf(vb->vqs[i]))
 			;
 	vdev->config->del_vqs(vdev);
 }
@@ -253,14 +291,9 @@ static void vbb_balloon_drain(struct vbb_balloon *vb)
 
 static int vbb_balloon_probe(struct virtio_device *vdev)
 {
-	struct vbb_balloon *vb;
+	struct vbb_balloon *vb = vdev->priv;
 	int err;
 
-	vb = kzalloc(sizeof(*vb), GFP_KERNEL);
-	if (!vb)
-		return -ENOMEM;
-	vdev->priv = vb;
-	vb->vdev = vdev;
 	INIT_DELAYED_WORK(&vb->work, vbb_balloon_work);
 	spin_lock_init(&vb->event_lock);
 	mutex_init(&vb->lock);
@@ -271,14 +304,12 @@ static int vbb_balloon_probe(struct virtio_device *vdev)
 	/* deflating must go on where there is no memory for another thread */
 	vb->wq = alloc_workqueue("vbb-%s", WQ_UNBOUND | WQ_FREEZABLE | WQ_MEM_RECLAIM, 1,
 				 dev_name(&vdev->dev));
-	if (!vb->wq) {
-		err = -ENOMEM;
-		goto free_vb;
-	}
+	if (!vb->wq)
+		return -ENOMEM;
 	err = vbb_batch_init(&vb->batch);
 	if (err)
 		goto free_wq;
-	err = vbb_balloon_start(vb);
+	err = vbb_balloon_find_vqs(vb);
 	if (err)
 		goto free_batch;
 	err = vbb_tell_init(vb, vbb_format_mask(vdev));
@@ -297,8 +328,6 @@ free_batch:
 	vbb_batch_exit(&vb->batch);
 free_wq:
 	destroy_workqueue(vb->wq);
-free_vb:
-	kfree(vb);
 	return err;
 }
 
@@ -323,7 +352,6 @@ static void vbb_balloon_remove(struct virtio_device *vdev)
 	vbb_tell_exit(vb);
 	vbb_batch_exit(&vb->batch);
 	destroy_workqueue(vb->wq);
-	kfree(vb);
 }
 
 static const struct virtio_device_id vbb_balloon_ids[] = {

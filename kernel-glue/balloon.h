@@ -38,10 +38,21 @@
 /* Old devices take 256 frames in one descriptor, and some no more */
 #define VBB_PFNS_LEN (256 * sizeof(__le32))
 
+/* The queues in the order in which they take their numbers; those not offered take none */
+enum vbb_vq {
+	VBB_VQ_INFLATE,
+	VBB_VQ_DEFLATE,
+	VBB_VQ_STATS,
+	VBB_VQ_HINT,
+	VBB_VQ_REPORT,
+	VBB_VQ_REQUEST,
+	VBB_NR_VQS,
+};
+
 /* Which way pages go; also the index of the queue that tells it */
 enum vbb_dir {
-	VBB_INFLATE,
-	VBB_DEFLATE,
+	VBB_INFLATE = VBB_VQ_INFLATE,
+	VBB_DEFLATE = VBB_VQ_DEFLATE,
 	VBB_NR_DIRS,
 };
 
@@ -112,6 +123,8 @@ struct vbb_counters {
  */
 struct vbb_balloon {
 	struct virtio_device *vdev;
+	u64 offered;				/* features */
+	struct virtqueue *vqs[VBB_NR_VQS];	/* NULL where not offered */
 	struct workqueue_struct *wq;
 	struct delayed_work work;		/* the worker */
 	struct vbb_batch batch;			/* the worker's own */
@@ -121,7 +134,6 @@ struct vbb_balloon {
 	bool config_changed;			/* the target is to be read anew */
 
 	struct mutex lock;			/* protects all that follows */
-	struct virtqueue *vqs[VBB_NR_DIRS];
 	struct vbb_enc *enc;
 	struct vbb_slot slots[VBB_NR_SLOTS];	/* a ring: retired in the order of sending */
 	unsigned int nr_slots;			/* of them, as many as the queues can hold */

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * Unused pages are those in the buddy allocator. The walk looks at page frames in ascending order
+ * and not at free lists: a frame number stays where it is when a lock is dropped, however blocks
+ * split, merge and move between lists meanwhile; runs come out sorted and merged, so that few words
+ * name them; and a large block costs one look. What per-CPU lists hold is left out: no function
+ * that modules have empties them, and they are small.
+ */
+#include <linux/align.h>
+#include <linux/ktime.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/mmzone.h>
+#include <linux/nodemask.h>
+#include <linux/slab.h>
+
+#include <virtio_balloon_bmap/wire.h>
+
+#include "requests.h"
+
+/* A zone's lock, and with it interrupts, is let go after this; it is well below what may be */
+#define VBB_WALK_LOCK_NS (50 * NSEC_PER_USEC)
+
+/* Frames looked at between two looks at the clock */
+#define VBB_WALK_CLOCK 64
+
+/* log2 of the window's units in a page */
+#define VBB_WALK_UNIT_SHIFT (PAGE_SHIFT - VIRTIO_BALLOON_PAGE_SHIFT_MIN)
+
+int vbb_walk_init(struct vbb_walk *w)
+{
+	w->runs = kvmalloc_array(VBB_WALK_RUNS, sizeof(*w->runs), GFP_KERNEL);
+	return w->runs ? 0 : -ENOMEM;
+}
+
+void vbb_walk_exit(struct vbb_walk *w)
+{
+	kvfree(w->runs);
+}
+
+/**
+ * vbb_walk_allowed() - may unused pages be named at all?
+ *
+ * Return: false where the kernel relies on what free pages contain: the host may give such a page
+ * back with content that is older.
+ */
+bool vbb_walk_allowed(void)
+{
+	return !page_poisoning_enabled_static() && !want_init_on_free();
+}
+
+/**
+ * vbb_walk_begin() - begin a walk
+ * @w: the walk
+ * @first: the window's first frame, of 4 KiB
+ * @nr_frames: frames of 4 KiB in the window; 0: up to the end of memory
+ *
+ * Where pages are larger, the window's part of a page is none of it.
+ */
+void vbb_walk_begin(struct vbb_walk *w, u64 first, u64 nr_frames)
+{
+	u64 end = nr_frames && nr_frames <= U64_MAX - first ? first + nr_frames : U64_MAX;
+	u64 mask = (1U << VBB_WALK_UNIT_SHIFT) - 1;
+
+	w->first = min_t(u64, (first >> VBB_WALK_UNIT_SHIFT) + !!(first & mask), ULONG_MAX);
+	w->end = min_t(u64, end >> VBB_WALK_UNIT_SHIFT, ULONG_MAX);
+	w->pfn = 0;
+	w->nid = first_online_node;
+	w->zid = 0;
+	w->nr = 0;
+	w->pos = 0;
+	w->lock_ns = 0;
+	w->lock_ns_max = 0;
+}
+
+/* The order of the free block that begins with a page, under the zone's lock; or -1 */
+static int vbb_walk_order(const struct zone *zone, struct page *page)
+{
+	/* where zones are interleaved the page may be another's, and its lock is not held */
+	return PageBuddy(page) && page_zone(page) == zone ? (int)page_private(page) : -1;
+}
+
+/*
+ * The end of the free block that a page lies in, or the page's own number. It may be in the middle
+ * of one: a window can begin there, and blocks merge while nobody holds the lock.
+ */
+static unsigned long vbb_walk_block_end(const struct zone *zone, unsigned long pfn)
+{
+	unsigned long head;
+	struct page *page;
+	int i, order;
+
+	for (i = 0; i < MAX_ORDER; i++) {
+		head = ALIGN_DOWN(pfn, 1UL << i);
+		page = pfn_to_online_page(head);
+		order = page ? vbb_walk_order(zone, page) : -1;
+		if (order >= i)
+			return head + (1UL << order);
+	}
+	return pfn;
+}
+
+/* False where there is no room for another run. */
+static bool vbb_walk_add(struct vbb_walk *w, unsigned long pfn, unsigned long end)
+{
+	struct vbb_range *run = &w->runs[w->nr - 1];
+
+	if (w->nr && run->pfn + run->nr_pages == pfn) {
+		run->nr_pages += end - pfn;
+		return true;
+	}
+	if (w->nr == VBB_WALK_RUNS)
+		return false;
+	run[1].pfn = pfn;
+	run[1].nr_pages = end - pfn;
+	w->nr++;
+	return true;
+}
+
+/*
+ * Look at a zone's frames from pfn on, under its lock, until time or room is over. Returns how far
+ * it came. The order of a page in use is read while its owner may give it back, so it can be any
+ * number: pages may then be left out, but none is named that is not free now.
+ */
+static unsigned long vbb_walk_locked(struct vbb_walk *w, const struct zone *zone,
+				     unsigned long pfn, unsigned long end)
+{
+	const u64 until_ns = ktime_get_ns() + VBB_WALK_LOCK_NS;
+	unsigned int nr_looks = 0;
+	unsigned long next;
+	struct page *page;
+	int order;
+
+	next = min(vbb_walk_block_end(zone, pfn), end);
+	if (next > pfn)
+		vbb_walk_add(w, pfn, next);
+	for (pfn = next; pfn < end; pfn = next) {
+		if (++nr_looks % VBB_WALK_CLOCK == 0 && ktime_get_ns() >= until_ns)
+			break;
+		page = pfn_to_online_page(pfn);
+		if (!page) {
+			next = ALIGN(pfn + 1, pageblock_nr_pages);
+			continue;
+		}
+		order = vbb_walk_order(zone, page);
+		if (order < 0) {
+			next = pfn + (1UL << min_t(unsigned int, compound_order(page), MAX_ORDER));
+			continue;
+		}
+		next = pfn + (1UL << order);
+		if (!vbb_walk_add(w, pfn, min(next, end)))
+			break;
+	}
+	return min(pfn, end);
+}
+
+static void vbb_walk_zone(struct vbb_walk *w, struct zone *zone, unsigned long end)
+{
+	u64 lock_ns;
+
+	spin_lock_irq(&zone->lock);
+	lock_ns = ktime_get_ns();
+	w->pfn = vbb_walk_locked(w, zone, w->pfn, end);
+	lock_ns = ktime_get_ns() - lock_ns;
+	spin_unlock_irq(&zone->lock);
+	w->lock_ns += lock_ns;
+	w->lock_ns_max = max(w->lock_ns_max, lock_ns);
+}
+
+/**
+ * vbb_walk_step() - look a little further
+ * @w: the walk; what the step before found was taken
+ *
+ * Finds any number of runs, also none. Each page was free while the step had the zone's lock.
+ *
+ * Return: true while there is more to look at.
+ */
+bool vbb_walk_step(struct vbb_walk *w)
+{
+	struct zone *zone = &NODE_DATA(w->nid)->node_zones[w->zid];
+	unsigned long end = min(zone_end_pfn(zone), w->end);
+
+	w->nr = 0;
+	w->pos = 0;
+	w->pfn = max3(w->pfn, w->first, zone->zone_start_pfn);
+	if (populated_zone(zone) && w->pfn < end)
+		vbb_walk_zone(w, zone, end);
+	if (populated_zone(zone) && w->pfn < end)
+		return true;
+	w->pfn = 0;
+	if (++w->zid == MAX_NR_ZONES) {
+		w->zid = 0;
+		w->nid = next_online_node(w->nid);
+	}
+	return w->nid < MAX_NUMNODES;
+}
