@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+"""Runs Debian's stock kernel in QEMU, with a balloon device of QEMU's, and measures from the host."""
+
+import os
+import pathlib
+import re
+import socket
+import tempfile
+import time
+
+from harness import HarnessError, LinuxGuest, MIB, Qmp
+
+BALLOON = "/machine/peripheral/balloon"
+# In an order in which each finds what it needs.
+BUS_MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev",
+               "virtio_pci")
+
+
+class Guest(LinuxGuest):
+    """A running guest.
+
+    kernel: a folder of stock-kernel, initrd: the initial ramdisk, files: what of the host's files
+    the guest has, too (modules), mem_mib: the guest's RAM, in equal parts for each of the nodes,
+    device: the balloon device and its properties, none where it is empty, append: more words for
+    the kernel's command line, arguments: more for QEMU, log: where the console goes, else nowhere
+    but to self.console.
+    """
+
+    def __init__(self, kernel, initrd, files=(), mem_mib=512, cpus=1, nodes=1,
+                 device="virtio-balloon-pci", append=(), arguments=(), qemu="qemu-system-x86_64",
+                 log=None, boot_timeout=120):
+        kernel = pathlib.Path(kernel)
+        self._modules = [kernel / "modules" / f"{name}.ko" for name in BUS_MODULES]
+        folder = tempfile.mkdtemp(prefix="vbb-guest-")
+        ramdisk = os.path.join(folder, "initrd")
+        first = pathlib.Path(initrd).read_bytes()
+        pathlib.Path(ramdisk).write_bytes(first + bytes(-len(first) % 4) +
+                                          archive([*self._modules, *files]))
+        ours, theirs = socket.socketpair()
+        argv = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-M", "q35,hpet=off",
+                "-accel", "tcg,thread=multi", "-cpu", "max", "-m", f"{mem_mib}M",
+                "-smp", f"{cpus},sockets={nodes}",
+                "-kernel", kernel / "vmlinux", "-initrd", ramdisk, "-append",
+                " ".join(["console=ttyS0", "vbb_tty=/dev/ttyS1", "printk.time=0", "nowatchdog",
+                          "rcupdate.rcu_cpu_stall_suppress=1", *append]),
+                "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+                "-chardev", f"socket,id=agent,fd={theirs.fileno()}", "-serial", "chardev:agent",
+                "-chardev", f"socket,id=qmp,path={folder}/qmp,server=on,wait=off",
+                "-mon", "chardev=qmp,mode=control"]
+        for node in range(nodes):
+            argv += ["-object", f"memory-backend-memfd,id=ram{node},share=on,"
+                                f"size={mem_mib // nodes}M"]
+            if nodes == 1:
+                argv += ["-machine", "memory-backend=ram0"]
+            else:
+                first, last = cpus * node // nodes, cpus * (node + 1) // nodes - 1
+                argv += ["-numa", f"node,nodeid={node},memdev=ram{node},cpus={first}-{last}"]
+        if device:
+            argv += ["-device", f"{device},id=balloon"]
+        super().__init__([*argv, *arguments], folder, os.dup(ours.fileno()), ours.detach(),
+                         mem_mib * MIB, log, boot_timeout, pass_fds=(theirs.detach(),))
+        try:
+            self.qmp = Qmp(f"{folder}/qmp")
+        except BaseException:
+            self.kill()
+            raise
+
+    def booted(self, timeout=120):
+        super().booted(timeout)
+        for path in self._modules:
+            self.insmod(path)
+
+    def _find_memory(self):
+        for entry in pathlib.Path(f"/proc/{self.pid}/fd").iterdir():
+            if os.readlink(entry).startswith("/memfd:memory-backend-memfd"):
+                yield entry
+
+    def reset(self, timeout=120):
+        """Pushes the reset button and waits until the guest is there again."""
+        self.qmp.execute("system_reset")
+        self.booted(timeout)
+
+    def actual_len(self):
+        """Bytes that the guest has left, as the device knows it."""
+        return self.qmp.execute("query-balloon")["actual"]
+
+    def balloon_property(self, name, value=None):
+        """Reads a property of the balloon device, or sets it."""
+        if value is None:
+            return self.qmp.execute("qom-get", path=BALLOON, property=name)
+        return self.qmp.execute("qom-set", path=BALLOON, property=name, value=value)
+
+    def kill(self):
+        super().kill()
+        if hasattr(self, "qmp"):
+            self.qmp.close()
+
+
+def archive(paths):
+    """A cpio archive that lays the host's files below /host."""
+    def entry(name, mode, data=b""):
+        name = name.encode() + b"\0"
+        numbers = (0, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(name), 0)
+        head = b"070701" + b"".join(b"%08x" % number for number in numbers) + name
+        return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
+
+    files = [pathlib.Path(os.path.realpath(path)) for path in paths]
+    folders = {parent for path in files for parent in path.parents}
+    return b"".join((*(entry(f"host{folder}".rstrip("/"), 0o040755) for folder in sorted(folders)),
+                     *(entry(f"host{path}", 0o100644, path.read_bytes()) for path in files),
+                     entry("TRAILER!!!", 0)))
