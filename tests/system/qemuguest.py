@@ -3,12 +3,10 @@
 
 import os
 import pathlib
-import re
 import socket
 import tempfile
-import time
 
-from harness import HarnessError, LinuxGuest, MIB, Qmp
+from harness import LinuxGuest, MIB, Qmp
 
 BALLOON = "/machine/peripheral/balloon"
 # In an order in which each finds what it needs.
