@@ -7,7 +7,6 @@ Each test boots its own guest. On a debug kernel each one also fails on any repo
 and the others.
 """
 
-import argparse
 import contextlib
 import errno
 import pathlib
@@ -17,38 +16,13 @@ import signal
 import struct
 import subprocess
 import sys
-import tempfile
 import time
-import traceback
 
 import hostile
-from harness import CommandError, HarnessError, MIB, PAGE_LEN
+import tap
+from harness import CommandError, MIB, PAGE_LEN
+from tap import TOP, Failure, check, poll, script
 from umlguest import Device, Guest
-
-TOP = pathlib.Path(__file__).resolve().parents[2]
-LIB = TOP / "scripts" / "lib"
-
-
-class Failure(Exception):
-    """What a test found wrong."""
-
-
-class Skip(Exception):
-    """Why a test has nothing to say here."""
-
-
-def check(condition, what):
-    if not condition:
-        raise Failure(what)
-
-
-def poll(condition, timeout, what):
-    """Waits until condition() holds; polls seldom, as the guest may need this CPU."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        check(time.monotonic() < deadline, f"{what}: not within {timeout} s")
-        time.sleep(0.02)
-
 
 class Driver:
     """A driver as a test uses it: the module, and the formats in which it may name pages."""
@@ -76,11 +50,6 @@ class Flavour:
         self.ours = Driver("ours", ours)
         self.formats = [Driver(f"ours-{name}", ours, f"format={name}", (name,))
                         for name in ("pfns", "bitmap", "records")]
-
-
-def script(name, *args):
-    return subprocess.run([LIB / name, *args], stdout=subprocess.PIPE, text=True,
-                          check=True).stdout.strip()
 
 
 class Rig:
@@ -720,56 +689,21 @@ def cases(flavour):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = tap.arguments(__doc__)
     parser.add_argument("--vbb", required=True, type=pathlib.Path, help="the tool that was built")
     parser.add_argument("--flavour", choices=("release", "debug"), action="append",
                         help="the kernel to test with; both by default")
-    parser.add_argument("--filter", default="", help="only tests whose names contain this")
-    parser.add_argument("--list", action="store_true", help="print the names and stop")
-    parser.add_argument("--keep-logs", type=pathlib.Path, metavar="DIR",
-                        help="keep what guests and devices say, one file a test")
     options = parser.parse_args()
     try:
         options.initrd = script("guest-initramfs")
-        plan = [(f"{flavour.name}: {name}", flavour, function, args, kwargs)
+        plan = [(f"{flavour.name}: {name}", lambda log, flavour=flavour: Rig(flavour, options, log),
+                 function, args, kwargs)
                 for flavour in map(Flavour, options.flavour or ("release", "debug"))
                 for name, function, args, kwargs in cases(flavour)]
     except subprocess.CalledProcessError as error:
         print(f"Bail out! {error.cmd[0]} failed")
         return 1
-    plan = [entry for entry in plan if options.filter in entry[0]]
-    if options.list:
-        print("\n".join(entry[0] for entry in plan))
-        return 0
-    print(f"1..{len(plan)}", flush=True)
-    failed = 0
-    with tempfile.TemporaryDirectory(prefix="vbb-test-") as scratch:
-        logs = options.keep_logs or pathlib.Path(scratch)
-        logs.mkdir(parents=True, exist_ok=True)
-        for number, (name, flavour, function, args, kwargs) in enumerate(plan, 1):
-            log = logs / f"{number:02}.log"
-            log.unlink(missing_ok=True)
-            rig = Rig(flavour, options, log)
-            begin = time.monotonic()
-            try:
-                function(rig, *args, **kwargs)
-                verdict, note = "ok", ""
-            except Skip as why:
-                verdict, note = "ok", f" # SKIP {why}"
-            except (Failure, HarnessError, OSError, subprocess.SubprocessError) as error:
-                verdict, note = "not ok", ""
-                failed += 1
-                text = str(error) or traceback.format_exc()
-                if rig.guest and (reports := rig.guest.reports()):
-                    text += f"\n{len(reports)} reports, the first:\n{reports[0]}"
-            finally:
-                rig.close()
-            print(f"{verdict} {number} - {name}{note}", flush=True)
-            if verdict == "not ok":
-                print("".join(f"# {line}\n" for line in text.splitlines()), end="")
-            print(f"# {time.monotonic() - begin:.1f} s", flush=True)
-    print(f"# {len(plan) - failed} of {len(plan)} tests passed")
-    return 1 if failed else 0
+    return tap.run(plan, options)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+"""Tests with guests, their results printed as TAP."""
+
+import argparse
+import pathlib
+import subprocess
+import tempfile
+import time
+import traceback
+
+from harness import HarnessError
+
+TOP = pathlib.Path(__file__).resolve().parents[2]
+LIB = TOP / "scripts" / "lib"
+
+
+class Failure(Exception):
+    """What a test found wrong."""
+
+
+class Skip(Exception):
+    """Why a test has nothing to say here."""
+
+
+def check(condition, what):
+    if not condition:
+        raise Failure(what)
+
+
+def poll(condition, timeout, what):
+    """Waits until condition() holds; polls seldom, as the guest may need this CPU."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        check(time.monotonic() < deadline, f"{what}: not within {timeout} s")
+        time.sleep(0.02)
+
+
+def script(name, *args):
+    return subprocess.run([LIB / name, *args], stdout=subprocess.PIPE, text=True,
+                          check=True).stdout.strip()
+
+
+def arguments(doc):
+    """A parser with the options of every such program, whose first line of text is in doc."""
+    parser = argparse.ArgumentParser(description=doc.splitlines()[0])
+    parser.add_argument("--filter", default="", help="only tests whose names contain this")
+    parser.add_argument("--list", action="store_true", help="print the names and stop")
+    parser.add_argument("--keep-logs", type=pathlib.Path, metavar="DIR",
+                        help="keep what guests and devices say, one file a test")
+    return parser
+
+
+def run(plan, options):
+    """Runs tests and returns the program's exit status.
+
+    plan: of each test the name, a function that makes its rig and is given the path of a log, the
+    test's function, which is given the rig, its further arguments and its keyword arguments.
+    """
+    plan = [entry for entry in plan if options.filter in entry[0]]
+    if options.list:
+        print("\n".join(entry[0] for entry in plan))
+        return 0
+    print(f"1..{len(plan)}", flush=True)
+    failed = 0
+    with tempfile.TemporaryDirectory(prefix="vbb-test-") as scratch:
+        logs = options.keep_logs or pathlib.Path(scratch)
+        logs.mkdir(parents=True, exist_ok=True)
+        for number, (name, make_rig, function, args, kwargs) in enumerate(plan, 1):
+            log = logs / f"{number:02}.log"
+            log.unlink(missing_ok=True)
+            rig = make_rig(log)
+            begin = time.monotonic()
+            try:
+                function(rig, *args, **kwargs)
+                verdict, note = "ok", ""
+            except Skip as why:
+                verdict, note = "ok", f" # SKIP {why}"
+            except (Failure, HarnessError, OSError, subprocess.SubprocessError) as error:
+                verdict, note = "not ok", ""
+                failed += 1
+                text = str(error) or traceback.format_exc()
+                if rig.guest and (reports := rig.guest.reports()):
+                    text += f"\n{len(reports)} reports, the first:\n{reports[0]}"
+            finally:
+                rig.close()
+            print(f"{verdict} {number} - {name}{note}", flush=True)
+            if verdict == "not ok":
+                print("".join(f"# {line}\n" for line in text.splitlines()), end="")
+            print(f"# {time.monotonic() - begin:.1f} s", flush=True)
+    print(f"# {len(plan) - failed} of {len(plan)} tests passed")
+    return 1 if failed else 0
