@@ -42,14 +42,14 @@ static bool chance(uint64_t *seed, uint64_t per_mille)
 }
 
 /* Each block of 2^order pages by itself */
-static void add_density(struct runs *s, uint64_t *seed, uint64_t pfn, size_t nr, uint32_t order,
+static void add_density(struct runs *s, uint64_t *seed, uint64_t pfn, uint64_t nr, uint32_t order,
 			uint64_t per_mille)
 {
-	size_t i;
+	uint64_t i;
 
 	for (i = 0; i < nr; i++)
 		if (chance(seed, per_mille))
-			add(s, pfn + ((uint64_t)i << order), (uint64_t)1 << order);
+			add(s, pfn + (i << order), (uint64_t)1 << order);
 }
 
 /* Every second block of 2^order pages */
@@ -558,7 +558,7 @@ static void test_promise(void **state)
 
 		vbb_plan_clear(&p);
 		for (k = 0; k < 4; k++) {
-			size_t nr = test_below(&seed, 100);
+			size_t nr = test_index(&seed, 100);
 			uint64_t nr_pages = 0, late, together, apart;
 			struct runs raw = { 0 };
 			size_t n;
