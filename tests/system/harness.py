@@ -264,6 +264,10 @@ class LinuxGuest(Child):
         self.populate()
         return int(dict(pair.split("=") for pair in text.split())["pinned"])
 
+    def use(self, mib, timeout=120):
+        """Lets a process write to so much memory and end; returns whether the kernel ended it."""
+        return self.run(f"use {mib}", timeout) == "killed=1"
+
     def unpin(self):
         self.run("unpin")
 

@@ -24,6 +24,7 @@ from harness import CommandError, MIB, PAGE_LEN
 from tap import TOP, Failure, check, poll, script
 from umlguest import Device, Guest
 
+
 class Driver:
     """A driver as a test uses it: the module, and the formats in which it may name pages."""
 

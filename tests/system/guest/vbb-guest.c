@@ -275,6 +275,28 @@ static int fill(uint64_t nr_mib)
 	return 0;
 }
 
+/* A process that takes so much memory, writes to all of it and ends; the kernel may end it first. */
+static int use(uint64_t nr_mib)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (!pid) {
+		char *map = mmap(NULL, nr_mib * CHUNK_LEN, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+		if (map == MAP_FAILED)
+			_exit(1);
+		for (uint64_t i = 0; i < nr_mib * CHUNK_PAGES; i++)
+			map[i * PAGE_LEN] = 1;
+		_exit(0);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid)
+		return fail("use");
+	say("killed=%d", WIFSIGNALED(status));
+	return WIFEXITED(status) && WEXITSTATUS(status) ? fail_with("use: no address space") : 0;
+}
+
 static void unpin(void)
 {
 	while (nr_pipes) {
@@ -449,6 +471,8 @@ static int execute(char *line)
 		return read_file(rest);
 	if (!strcmp(command, "fill"))
 		return fill(number);
+	if (!strcmp(command, "use"))
+		return use(number);
 	if (!strcmp(command, "fragment"))
 		return number ? fragment(number) : fail_with("fragment: the step is 0");
 	if (!strcmp(command, "rmmod"))
