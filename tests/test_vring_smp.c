@@ -173,7 +173,7 @@ static void in_processes(vbb_u32 num, bool indirect, bool event_idx)
 	int status;
 	pid_t pid;
 
-	ring_start(&r, num, indirect, event_idx, 1000000);
+	ring_start(&r, num, indirect, event_idx, 250000);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (!pid) {
@@ -203,7 +203,7 @@ static void in_threads(vbb_u32 num, bool indirect, bool event_idx)
 	struct ring r;
 	void *ret;
 
-	ring_start(&r, num, indirect, event_idx, 100000);
+	ring_start(&r, num, indirect, event_idx, 50000);
 	assert_int_equal(pthread_create(&thread, NULL, device_thread, &r), 0);
 	fault = driver(&r);
 	assert_fine("driver", fault);
