@@ -52,89 +52,10 @@ struct sink {
 struct job {
 	struct vbb_enc_cfg cfg;
 	vbb_u16 flag;		/* of the last message */
-	struct vbb_runs in;
+	struct vbb_lines in;
 	vbb_u8 *buf;
 	size_t buf_len;
 };
-
-/* A number, and the blanks before it */
-static const char *parse_field(const char **s, vbb_u64 *v)
-{
-	*s += strspn(*s, " \t");
-	switch (vbb_num_parse(s, v)) {
-	case 0:
-		return NULL;
-	case -ERANGE:
-		return "OVERFLOW: a number of 2^64 or more";
-	default:
-		return "NUMBER: not two numbers, decimal or 0x and hexadecimal";
-	}
-}
-
-/* One line, without its comment. Return: NULL, or what is wrong; a blank line leaves *r empty */
-static const char *parse_line(const char *s, struct vbb_range *r)
-{
-	const char *wrong;
-
-	r->nr_pages = 0;
-	if (!s[strspn(s, " \t\r\n")])
-		return NULL;
-	wrong = parse_field(&s, &r->pfn);
-	if (!wrong && !strspn(s, " \t"))
-		wrong = "NUMBER: not two numbers, decimal or 0x and hexadecimal";
-	if (!wrong)
-		wrong = parse_field(&s, &r->nr_pages);
-	if (!wrong && s[strspn(s, " \t\r\n")])
-		wrong = "TRAILING: something follows the count";
-	if (!wrong && !r->nr_pages)
-		wrong = "COUNT: the count is 0";
-	return wrong;
-}
-
-static int read_line(struct vbb_runs *in, const char *name, vbb_u64 line_nr, char *line,
-		     vbb_u64 end_pfn)
-{
-	struct vbb_range r;
-	const char *wrong;
-
-	line[strcspn(line, "#")] = '\0';
-	wrong = parse_line(line, &r);
-	if (!wrong && !r.nr_pages)
-		return 0;
-	if (!wrong && (r.pfn >= end_pfn || r.nr_pages > end_pfn - r.pfn))
-		wrong = "PFN_RANGE: a page past the last that the format or the page size allows";
-	if (wrong) {
-		vbb_warn("%s: line %" PRIu64 ": %s", name, line_nr, wrong);
-		return VBB_EXIT_DATA;
-	}
-	return vbb_runs_add(in, &r);
-}
-
-static int read_runs(struct vbb_runs *in, int argc, char **argv, vbb_u64 end_pfn)
-{
-	vbb_u64 line_nr = 0;
-	char *line = NULL;
-	size_t room = 0;
-	struct vbb_in file;
-	ssize_t len;
-	int err, status;
-
-	status = vbb_in_open(&file, argc, argv, optind);
-	if (status)
-		return status;
-	while (!status && (len = getline(&line, &room, file.f)) > 0) {
-		line_nr++;
-		if (memchr(line, '\0', (size_t)len)) {
-			vbb_warn("%s: line %" PRIu64 ": NUMBER: a byte 0", file.name, line_nr);
-			status = VBB_EXIT_DATA;
-		} else {
-			status = read_line(in, file.name, line_nr, line, end_pfn);
-		}
-	}
-	free(line);
-	err = vbb_in_close(&file);
-	return err ? err : status;
-}
 
 /* Close a message, and give it to the sink. Return: 0; 1: the sink wants no more; or an error */
 static int flush(const struct job *job, struct vbb_enc *enc, vbb_u16 flag, struct sink *s)
@@ -161,8 +82,8 @@ static int encode(const struct job *job, vbb_u32 formats, struct sink *s)
 
 	cfg.formats = formats;
 	err = vbb_enc_init(&enc, &cfg, &seg, 1);
-	for (i = 0; !err && i < job->in.nr; i++) {
-		struct vbb_range r = job->in.run[i];
+	for (i = 0; !err && i < job->in.pages.nr; i++) {
+		struct vbb_range r = job->in.pages.run[i];
 
 		while (!err && (err = vbb_enc_put(&enc, &r)) == VBB_E_NOSPC) {
 			err = flush(job, &enc, VIRTIO_BALLOON_FLAG_CONT, s);
@@ -171,7 +92,7 @@ static int encode(const struct job *job, vbb_u32 formats, struct sink *s)
 		}
 	}
 	/* only DONE goes with pages; the other flags that end come in a message of their own */
-	if (!err && job->in.nr && job->flag > VIRTIO_BALLOON_FLAG_DONE) {
+	if (!err && job->in.pages.nr && job->flag > VIRTIO_BALLOON_FLAG_DONE) {
 		err = flush(job, &enc, VIRTIO_BALLOON_FLAG_CONT, s);
 		if (!err)
 			err = vbb_enc_next(&enc, &seg, 1);
@@ -220,16 +141,15 @@ static int write_msgs(const struct job *job, const char *path)
 
 static int run(struct job *job, int argc, char **argv, const char *path)
 {
-	vbb_u64 end_pfn = vbb_pfn_end(job->cfg.page_shift);
 	int status;
 
+	job->in.end_pfn = vbb_pfn_end(job->cfg.page_shift);
 	if (job->cfg.formats == VBB_FMT_PFNS)
-		end_pfn = vbb_pow2(32);
-	status = read_runs(&job->in, argc, argv, end_pfn);
+		job->in.end_pfn = vbb_pow2(32);
+	/* the set is what counts: in ascending order, as it comes, it encodes shortest */
+	status = vbb_lines_read(&job->in, argc, argv, optind);
 	if (status)
 		return status;
-	/* the set is what counts: in ascending order it encodes shortest */
-	vbb_runs_sort(&job->in);
 	job->buf = malloc(job->buf_len);
 	if (job->buf)
 		return write_msgs(job, path);
@@ -312,7 +232,7 @@ int vbb_cmd_encode(int argc, char **argv)
 	job.flag = (vbb_u16)flag;
 	job.buf_len = (size_t)max_msg;
 	status = run(&job, argc, argv, path);
-	vbb_runs_fini(&job.in);
+	vbb_lines_fini(&job.in);
 	free(job.buf);
 	return status;
 }

@@ -13,6 +13,7 @@ static const struct vbb_cmd {
 	{ "decode", vbb_cmd_decode, "messages to runs of pages" },
 	{ "dump", vbb_cmd_dump, "every field and record of messages" },
 	{ "gen", vbb_cmd_gen, "runs of pages by a pattern, or of this machine" },
+	{ "map", vbb_cmd_map, "a picture of a guest's memory, free against used" },
 #ifdef VBB_HAVE_DEVICE
 	{ "device", vbb_cmd_device, "a balloon device that speaks vhost-user" },
 #endif

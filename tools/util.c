@@ -85,6 +85,25 @@ int vbb_opt_num(const char *cmd, const char *opt, const char *arg, vbb_u64 min, 
 	return 0;
 }
 
+int vbb_opt_size(const char *cmd, const char *opt, const char *arg, vbb_u64 *len)
+{
+	static const char units[] = "KMGT";
+	const char *s = arg, *unit;
+	unsigned int shift = 0;
+
+	if (vbb_num_parse(&s, len))
+		return vbb_usage(cmd, "--%s %s: not a size", opt, arg);
+	unit = *s ? strchr(units, *s) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned int)(unit - units + 1);
+		s++;
+	}
+	if (*s || !*len || *len > (~(vbb_u64)0 >> 1) >> shift)
+		return vbb_usage(cmd, "--%s %s: not a size", opt, arg);
+	*len <<= shift;
+	return 0;
+}
+
 int vbb_opt_queue(const char *cmd, const char *arg, enum vbb_queue *queue)
 {
 	if (!strcmp(arg, "inflate"))

@@ -15,6 +15,7 @@ enum vbb_exit {
 	VBB_EXIT_USAGE = 64,	/* a mistake on the command line */
 	VBB_EXIT_DATA = 65,	/* the input is malformed */
 	VBB_EXIT_NOINPUT = 66,	/* cannot read */
+	VBB_EXIT_UNAVAILABLE = 69,	/* no server, or the guest does not do it */
 	VBB_EXIT_SOFTWARE = 70,	/* the library refused what it should take */
 	VBB_EXIT_OSERR = 71,	/* no memory, no socket */
 	VBB_EXIT_IOERR = 74,	/* cannot write */
@@ -25,6 +26,7 @@ int vbb_cmd_encode(int argc, char **argv);
 int vbb_cmd_decode(int argc, char **argv);
 int vbb_cmd_dump(int argc, char **argv);
 int vbb_cmd_gen(int argc, char **argv);
+int vbb_cmd_map(int argc, char **argv);
 int vbb_cmd_device(int argc, char **argv);
 
 /**
@@ -64,6 +66,17 @@ int vbb_num_parse(const char **s, vbb_u64 *v);
  */
 int vbb_opt_num(const char *cmd, const char *opt, const char *arg, vbb_u64 min, vbb_u64 max,
 		vbb_u64 *v);
+
+/**
+ * vbb_opt_size() - read an option's size in bytes: a number, and K, M, G or T behind it where wanted
+ * @cmd: "vbb NAME", for the message
+ * @opt: the option's name, for the message
+ * @arg: the text
+ * @len: receives the size, 1 to 2^63 - 1
+ *
+ * Return: 0, or VBB_EXIT_USAGE, which has been said.
+ */
+int vbb_opt_size(const char *cmd, const char *opt, const char *arg, vbb_u64 *len);
 
 /**
  * vbb_opt_queue() - read the option --queue
@@ -147,6 +160,33 @@ void vbb_runs_clear(struct vbb_runs *rs);
  * @rs: the set
  */
 void vbb_runs_fini(struct vbb_runs *rs);
+
+/**
+ * struct vbb_lines - what a file of lines 'PFN COUNT' says; all 0 before, but for the caller's part
+ */
+struct vbb_lines {
+	vbb_u64 end_pfn;	/* the caller's: no page at or past it is legal */
+	bool with_ram;		/* the caller's: lines '# ram PFN COUNT' are no comments */
+	struct vbb_runs pages;	/* named by the lines, in order and merged */
+	struct vbb_runs ram;	/* likewise by those that begin with '# ram' */
+};
+
+/**
+ * vbb_lines_read() - read the file that the command line names
+ * @l: receives what it says; the caller calls vbb_lines_fini() in any case
+ * @argc: as for vbb_in_open()
+ * @argv: as for vbb_in_open()
+ * @optind: as for vbb_in_open()
+ *
+ * Return: 0, or another of enum vbb_exit, which has been said.
+ */
+int vbb_lines_read(struct vbb_lines *l, int argc, char **argv, int optind);
+
+/**
+ * vbb_lines_fini() - free what was read
+ * @l: the lines
+ */
+void vbb_lines_fini(struct vbb_lines *l);
 
 /* What a file that is decoded holds */
 enum vbb_framing {
