@@ -11,7 +11,7 @@ int vbb_req_load(struct vbb_req *req, const struct vbb_seg *seg, size_t nr_segs,
 	req->id = 0;
 	req->arg0 = 0;
 	req->arg1 = 0;
-	if (c.left < used_len || used_len < VBB_REQ_HDR_LEN)
+	if (c.left < VBB_REQ_HDR_LEN || used_len < VBB_REQ_HDR_LEN)
 		return VBB_E_LEN;
 	req->cmd = vbb_cur_load16(&c);
 	reserved = vbb_cur_load16(&c);
@@ -19,7 +19,7 @@ int vbb_req_load(struct vbb_req *req, const struct vbb_seg *seg, size_t nr_segs,
 	req->id = vbb_cur_load64(&c);
 	if (!req->id)
 		return VBB_E_REQ_ID;
-	if (used_len == VBB_REQ_LEN) {
+	if (used_len == VBB_REQ_LEN && c.left >= VBB_REQ_LEN - VBB_REQ_HDR_LEN) {
 		req->arg0 = vbb_cur_load64(&c);
 		req->arg1 = vbb_cur_load64(&c);
 	} else if (used_len != VBB_REQ_HDR_LEN) {

@@ -29,8 +29,8 @@ struct vbb_req {
 
 /**
  * vbb_req_load() - read a request
- * @req: receives the request; where @used_len is 16 or more, cmd and id are what the buffer says,
- *     also after a failure
+ * @req: receives the request; where @used_len and the buffer are 16 bytes or more, cmd and id are
+ *     what the buffer says, also after a failure
  * @seg: the buffer that the device has used; the caller's
  * @nr_segs: how many
  * @used_len: the used length in bytes, as the device said it
