@@ -24,25 +24,31 @@ struct vbb_walk {
 	struct vbb_range *runs;		/* what the last step found: VBB_WALK_RUNS at most */
 	unsigned int nr;		/* of them in use */
 	unsigned int pos;		/* of these, taken by the caller */
+	bool over;			/* there is nothing more to look at */
+	u64 nr_runs;			/* found in all steps */
+	u64 nr_steps;			/* times that a zone's lock was taken */
 	u64 lock_ns;			/* time with a zone's lock held, in all */
 	u64 lock_ns_max;		/* and at most in one go */
 };
 
+/* walk.c */
 int vbb_walk_init(struct vbb_walk *w);
 void vbb_walk_exit(struct vbb_walk *w);
 bool vbb_walk_allowed(void);
 void vbb_walk_begin(struct vbb_walk *w, u64 first, u64 nr_frames);
-bool vbb_walk_step(struct vbb_walk *w);
+void vbb_walk_step(struct vbb_walk *w);
 
-/* A drop of caches: what it may do, and what it did */
-struct vbb_drop {
-	u64 modes;			/* VIRTIO_BALLOON_DROP_* */
-	u64 nr_left;			/* pages that it may still free */
-	u64 nr_freed;
-	bool (*stop)(void *arg);	/* asked now and then */
-	void *arg;
-};
+struct seq_file;
+struct vbb_balloon;
+struct virtqueue;
 
-int vbb_drop(struct vbb_drop *d);
+/* requests.c */
+int vbb_requests_init(struct vbb_balloon *vb, u32 formats);
+int vbb_requests_start(struct vbb_balloon *vb);
+void vbb_requests_ready(struct vbb_balloon *vb);
+void vbb_requests_stop(struct vbb_balloon *vb);
+void vbb_requests_exit(struct vbb_balloon *vb);
+void vbb_requests_used(struct virtqueue *vq);
+void vbb_requests_show(struct seq_file *m, struct vbb_balloon *vb);
 
 #endif

@@ -69,6 +69,9 @@ void vbb_walk_begin(struct vbb_walk *w, u64 first, u64 nr_frames)
 	w->zid = 0;
 	w->nr = 0;
 	w->pos = 0;
+	w->over = false;
+	w->nr_runs = 0;
+	w->nr_steps = 0;
 	w->lock_ns = 0;
 	w->lock_ns_max = 0;
 }
@@ -103,16 +106,16 @@ static unsigned long vbb_walk_block_end(const struct zone *zone, unsigned long p
 /* False where there is no room for another run. */
 static bool vbb_walk_add(struct vbb_walk *w, unsigned long pfn, unsigned long end)
 {
-	struct vbb_range *run = &w->runs[w->nr - 1];
+	struct vbb_range *run = w->runs + w->nr;
 
-	if (w->nr && run->pfn + run->nr_pages == pfn) {
-		run->nr_pages += end - pfn;
+	if (w->nr && run[-1].pfn + run[-1].nr_pages == pfn) {
+		run[-1].nr_pages += end - pfn;
 		return true;
 	}
 	if (w->nr == VBB_WALK_RUNS)
 		return false;
-	run[1].pfn = pfn;
-	run[1].nr_pages = end - pfn;
+	run->pfn = pfn;
+	run->nr_pages = end - pfn;
 	w->nr++;
 	return true;
 }
@@ -126,9 +129,9 @@ static unsigned long vbb_walk_locked(struct vbb_walk *w, const struct zone *zone
 				     unsigned long pfn, unsigned long end)
 {
 	const u64 until_ns = ktime_get_ns() + VBB_WALK_LOCK_NS;
+	unsigned long next, map_pfn = 0, map_end = 0;
+	struct page *page, *map = NULL;
 	unsigned int nr_looks = 0;
-	unsigned long next;
-	struct page *page;
 	int order;
 
 	next = min(vbb_walk_block_end(zone, pfn), end);
@@ -137,14 +140,20 @@ static unsigned long vbb_walk_locked(struct vbb_walk *w, const struct zone *zone
 	for (pfn = next; pfn < end; pfn = next) {
 		if (++nr_looks % VBB_WALK_CLOCK == 0 && ktime_get_ns() >= until_ns)
 			break;
-		page = pfn_to_online_page(pfn);
-		if (!page) {
-			next = ALIGN(pfn + 1, pageblock_nr_pages);
+		if (pfn >= map_end) {
+			/* no block crosses such a border, and the map in between is in one piece */
+			map_end = ALIGN(pfn + 1, MAX_ORDER_NR_PAGES);
+			map_pfn = pfn;
+			map = pfn_to_online_page(pfn);
+		}
+		if (!map) {
+			next = map_end;
 			continue;
 		}
+		page = map + (pfn - map_pfn);
 		order = vbb_walk_order(zone, page);
 		if (order < 0) {
-			next = pfn + (1UL << min_t(unsigned int, compound_order(page), MAX_ORDER));
+			next = pfn + (1UL << min(compound_order(page), MAX_ORDER - 1U));
 			continue;
 		}
 		next = pfn + (1UL << order);
@@ -163,6 +172,8 @@ static void vbb_walk_zone(struct vbb_walk *w, struct zone *zone, unsigned long e
 	w->pfn = vbb_walk_locked(w, zone, w->pfn, end);
 	lock_ns = ktime_get_ns() - lock_ns;
 	spin_unlock_irq(&zone->lock);
+	w->nr_runs += w->nr;
+	w->nr_steps++;
 	w->lock_ns += lock_ns;
 	w->lock_ns_max = max(w->lock_ns_max, lock_ns);
 }
@@ -172,10 +183,8 @@ static void vbb_walk_zone(struct vbb_walk *w, struct zone *zone, unsigned long e
  * @w: the walk; what the step before found was taken
  *
  * Finds any number of runs, also none. Each page was free while the step had the zone's lock.
- *
- * Return: true while there is more to look at.
  */
-bool vbb_walk_step(struct vbb_walk *w)
+void vbb_walk_step(struct vbb_walk *w)
 {
 	struct zone *zone = &NODE_DATA(w->nid)->node_zones[w->zid];
 	unsigned long end = min(zone_end_pfn(zone), w->end);
@@ -183,14 +192,15 @@ bool vbb_walk_step(struct vbb_walk *w)
 	w->nr = 0;
 	w->pos = 0;
 	w->pfn = max3(w->pfn, w->first, zone->zone_start_pfn);
-	if (populated_zone(zone) && w->pfn < end)
+	if (populated_zone(zone) && w->pfn < end) {
 		vbb_walk_zone(w, zone, end);
-	if (populated_zone(zone) && w->pfn < end)
-		return true;
+		if (w->pfn < end)
+			return;
+	}
 	w->pfn = 0;
 	if (++w->zid == MAX_NR_ZONES) {
 		w->zid = 0;
 		w->nid = next_online_node(w->nid);
+		w->over = w->nid >= MAX_NUMNODES;
 	}
-	return w->nid < MAX_NUMNODES;
 }
