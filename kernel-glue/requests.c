@@ -274,8 +274,13 @@ void vbb_requests_used(struct virtqueue *vq)
 		virtqueue_notify(vq);
 }
 
-/* Is the request to be gone on with? */
-static bool vbb_requests_serving(struct vbb_requests *r)
+/**
+ * vbb_requests_serving() - is the request to be gone on with?
+ * @r: the requests; the worker asks
+ *
+ * Return: false where it was cancelled, and where nothing is to be served any more.
+ */
+bool vbb_requests_serving(const struct vbb_requests *r)
 {
 	return READ_ONCE(r->running) && READ_ONCE(r->guest.state) == VBB_GUEST_SERVING;
 }
@@ -394,11 +399,20 @@ static bool vbb_requests_walk(struct vbb_requests *r)
 	return true;
 }
 
-static void vbb_requests_unused_pages(struct vbb_requests *r)
+static void vbb_requests_unused_pages(struct vbb_requests *r, const struct vbb_req *req, bool fresh)
 {
 	u64 begin_ns = ktime_get_ns();
-	bool ended = vbb_requests_walk(r);
+	bool ended;
 
+	if (!vbb_walk_allowed()) {
+		vbb_requests_end(r, VIRTIO_BALLOON_FLAG_UNSUPPORTED);
+		return;
+	}
+	if (fresh) {
+		r->walk_ns = 0;
+		vbb_walk_begin(&r->walk, req->arg0, req->arg1);
+	}
+	ended = vbb_requests_walk(r);
 	r->walk_ns += ktime_get_ns() - begin_ns;
 	if (!ended)
 		return;
@@ -407,42 +421,74 @@ static void vbb_requests_unused_pages(struct vbb_requests *r)
 						      VIRTIO_BALLOON_FLAG_CANCELLED);
 }
 
-/* Look at a request for the first time. Returns false where it was ended at once. */
-static bool vbb_requests_begin(struct vbb_requests *r, const struct vbb_req *req)
+static void vbb_requests_count_drop(struct vbb_requests *r, u64 nr_freed, u64 ns)
 {
-	r->opened = false;
-	r->cfg.cmd = req->cmd;
-	r->cfg.req_id = req->id;
-	r->cfg.formats = r->formats;
-	r->walk_ns = 0;
-	if (!vbb_walk_allowed()) {
-		vbb_requests_end(r, VIRTIO_BALLOON_FLAG_UNSUPPORTED);
-		return false;
+	spin_lock_irq(&r->lock);
+	r->counters.drop_pages += nr_freed;
+	r->counters.drop_ns += ns;
+	spin_unlock_irq(&r->lock);
+}
+
+static void vbb_requests_drop_cache(struct vbb_requests *r, const struct vbb_req *req)
+{
+	struct vbb_drop drop = { .requests = r, .limit = U64_MAX };
+	u64 begin_ns = ktime_get_ns();
+	int err;
+
+	if (vbb_requests_serving(r) && time_before(jiffies, r->drop_jiffies)) {
+		queue_delayed_work(r->wq, &r->work, r->drop_jiffies - jiffies);
+		return;
 	}
-	vbb_walk_begin(&r->walk, req->arg0, req->arg1);
-	return true;
+	if (vbb_requests_serving(r) && !vbb_requests_open(r))
+		return;
+	if (req->arg1)
+		drop.limit = req->arg1 >> (PAGE_SHIFT - VIRTIO_BALLOON_PAGE_SHIFT_MIN);
+	err = vbb_drop(&drop, req->arg0);
+	r->drop_jiffies = jiffies + msecs_to_jiffies(VBB_REQ_DROP_MS);
+	vbb_requests_count_drop(r, drop.nr_freed, ktime_get_ns() - begin_ns);
+	if (r->msg && !err)
+		vbb_enc_put_value(r->enc, drop.nr_freed);
+	vbb_requests_send(r);
+	if (!vbb_requests_serving(r))
+		vbb_requests_end(r, VIRTIO_BALLOON_FLAG_CANCELLED);
+	else if (err)
+		vbb_requests_end(r, VIRTIO_BALLOON_FLAG_UNSUPPORTED);
+	else
+		vbb_requests_end(r, VIRTIO_BALLOON_FLAG_DONE);
 }
 
 static void vbb_requests_work(struct work_struct *work)
 {
 	struct vbb_requests *r = container_of(to_delayed_work(work), struct vbb_requests, work);
-	bool fresh, serving = false, kick = false;
+	bool fresh, open = false, kick = false;
 	struct vbb_req req;
 
 	spin_lock_irq(&r->lock);
 	if (r->running)
 		kick = vbb_requests_talk(r);
 	if (r->running && r->guest.state != VBB_GUEST_IDLE) {
-		serving = true;
+		open = true;
+		req = r->guest.req;
 		fresh = r->fresh;
 		r->fresh = false;
-		req = r->guest.req;
 	}
 	spin_unlock_irq(&r->lock);
 	if (kick)
 		virtqueue_notify(r->vq);
-	if (serving && (!fresh || vbb_requests_begin(r, &req)))
-		vbb_requests_unused_pages(r);
+	if (!open)
+		return;
+	if (fresh) {
+		r->opened = false;
+		r->cfg.cmd = req.cmd;
+		r->cfg.req_id = req.id;
+		r->cfg.formats = VBB_FMT_VALUES;
+	}
+	if (req.cmd == VIRTIO_BALLOON_CMD_DROP_CACHE) {
+		vbb_requests_drop_cache(r, &req);
+	} else {
+		r->cfg.formats = r->formats;
+		vbb_requests_unused_pages(r, &req, fresh);
+	}
 }
 
 /* All is as with a new device. */

@@ -10,6 +10,11 @@
 
 #include <virtio_balloon_bmap/range.h>
 
+struct seq_file;
+struct vbb_balloon;
+struct vbb_requests;
+struct virtqueue;
+
 /* Runs that one step can find; as many as the encoder holds back are well named together */
 #define VBB_WALK_RUNS 1024
 
@@ -38,9 +43,16 @@ bool vbb_walk_allowed(void);
 void vbb_walk_begin(struct vbb_walk *w, u64 first, u64 nr_frames);
 void vbb_walk_step(struct vbb_walk *w);
 
-struct seq_file;
-struct vbb_balloon;
-struct virtqueue;
+/* A drop of caches */
+struct vbb_drop {
+	struct vbb_requests *requests;	/* that it is done for */
+	u64 limit;			/* pages that it may free */
+	u64 nr_freed;
+};
+
+/* drop.c */
+int vbb_drop(struct vbb_drop *d, u64 modes);
+
 
 /* requests.c */
 int vbb_requests_init(struct vbb_balloon *vb, u32 formats);
@@ -49,6 +61,7 @@ void vbb_requests_ready(struct vbb_balloon *vb);
 void vbb_requests_stop(struct vbb_balloon *vb);
 void vbb_requests_exit(struct vbb_balloon *vb);
 void vbb_requests_used(struct virtqueue *vq);
+bool vbb_requests_serving(const struct vbb_requests *r);
 void vbb_requests_show(struct seq_file *m, struct vbb_balloon *vb);
 
 #endif
