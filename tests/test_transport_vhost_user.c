@@ -70,6 +70,7 @@ static const struct vbb_vhu_ops no_device = {
 	.features = no_features,
 	.config_read = no_config,
 	.config_write = no_write,
+	.stopping = no_stop,
 	.stopped = no_stop,
 	.memory = no_change,
 	.reset = no_change,

@@ -126,11 +126,20 @@ static void front_end_dispatch(struct vbb_device *d)
 	d->untold = false;
 }
 
-static int wait_ms(bool more, vbb_u64 wait_ns)
+/* Tells what is to be told. Returns how long there is nothing to do, if nothing happens. */
+static vbb_u64 wait_ns(struct vbb_device *d, struct vbb_qmp *qmp)
+{
+	vbb_u64 tell_ns = vbb_device_tell(d, qmp);
+	vbb_u64 requests_ns = vbb_device_requests_wait_ns(d);
+
+	return tell_ns < requests_ns ? tell_ns : requests_ns;
+}
+
+static int wait_ms(bool more, vbb_u64 ns)
 {
 	if (more)
 		return 0;
-	return wait_ns == ~(vbb_u64)0 ? -1 : (int)(wait_ns / 1000000) + 1;
+	return ns == ~(vbb_u64)0 ? -1 : (int)(ns / 1000000) + 1;
 }
 
 static void serve(struct vbb_device *d, struct vbb_qmp *qmp, int listener, int signals)
@@ -139,12 +148,14 @@ static void serve(struct vbb_device *d, struct vbb_qmp *qmp, int listener, int s
 		{ .fd = signals, .events = POLLIN },
 		{ .fd = vbb_qmp_fd(qmp), .events = POLLIN },
 		{ .fd = listener, .events = POLLIN },
+		{ .events = POLLOUT },
 	};
 	struct pollfd *front_end = &fds[2];
 	bool more = false;
 
 	while (!d->quit && !fds[0].revents) {
-		if (poll(fds, 3, wait_ms(more, vbb_device_tell(d, qmp))) < 0 && errno != EINTR)
+		fds[3].fd = vbb_device_requests_fd(d);
+		if (poll(fds, ARRAY_SIZE(fds), wait_ms(more, wait_ns(d, qmp))) < 0 && errno != EINTR)
 			break;
 		if (fds[1].revents)
 			vbb_qmp_dispatch(qmp);
@@ -161,6 +172,9 @@ static void serve(struct vbb_device *d, struct vbb_qmp *qmp, int listener, int s
 static int run(struct vbb_device *d, const struct vbb_device_opts *opts)
 {
 	int status = VBB_EXIT_OSERR;
+	static const struct vbb_qmp_cmd *const cmds[] = {
+		vbb_device_cmds, vbb_device_request_cmds, NULL
+	};
 	struct vbb_qmp qmp;
 	int signals, listener, control;
 
@@ -175,7 +189,7 @@ static int run(struct vbb_device *d, const struct vbb_device_opts *opts)
 	control = listen_at(opts->qmp);
 	if (control < 0)
 		goto out_listener;
-	if (vbb_qmp_init(&qmp, control, vbb_device_cmds, d)) {
+	if (vbb_qmp_init(&qmp, control, cmds, d)) {
 		vbb_warn("cannot serve QMP");
 		goto out_control;
 	}
@@ -200,37 +214,18 @@ static void print_help(FILE *f)
 	      "Be a virtio balloon device for a front-end that speaks vhost-user.\n"
 	      "\n"
 	      "  --socket PATH    where front-ends connect, one after the other\n"
-	      "  --qmp PATH       where clients of QMP connect: balloon, query-balloon, quit,\n"
-	      "                   x-query-balloon-counters\n"
+	      "  --qmp PATH       where clients of QMP connect: balloon, query-balloon,\n"
+	      "                   x-get-unused-pages, x-drop-cache, x-cancel and more\n"
 	      "  --ram SIZE       the guest's RAM, from which 'balloon' counts; SIZE in bytes, or with\n"
 	      "                   K, M, G or T; without it, the memory that the front-end shares\n"
-	      "  --no-bitmap      offer neither page messages nor records: the old format only\n"
+	      "  --no-bitmap      offer no page messages, only the old format; nor what needs them\n"
 	      "  --no-records     offer no records: page messages are bitmaps\n"
+	      "  --no-requests    offer no host requests\n"
 	      "  --page-by-page   discard each page by a call of its own\n"
 	      "  --no-discard     discard nothing, to measure all the rest\n"
 	      "  --help           print this and exit\n"
 	      "\n"
 	      "SIGTERM and SIGINT end it. vbb(1) says more.\n", f);
-}
-
-/* Returns 0 or VBB_EXIT_USAGE, which has been said. */
-static int parse_size(const char *cmd, const char *arg, vbb_u64 *len)
-{
-	static const char units[] = "KMGT";
-	const char *s = arg, *unit;
-	unsigned int shift = 0;
-
-	if (vbb_num_parse(&s, len))
-		return vbb_usage(cmd, "--ram %s: not a size", arg);
-	unit = *s ? strchr(units, *s) : NULL;
-	if (unit) {
-		shift = 10 * (unsigned int)(unit - units + 1);
-		s++;
-	}
-	if (*s || !*len || *len > (~(vbb_u64)0 >> 1) >> shift)
-		return vbb_usage(cmd, "--ram %s: not a size", arg);
-	*len <<= shift;
-	return 0;
 }
 
 int vbb_cmd_device(int argc, char **argv)
@@ -239,16 +234,17 @@ int vbb_cmd_device(int argc, char **argv)
 	struct vbb_device_opts opts = {
 		.features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) |
 			    BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_BALLOON_F_PAGE_BITMAP) |
-			    BIT(VIRTIO_BALLOON_F_PAGE_RECORDS),
+			    BIT(VIRTIO_BALLOON_F_PAGE_RECORDS) | BIT(VIRTIO_BALLOON_F_HOST_REQ_VQ),
 	};
-	enum { OPT_SOCKET = 1, OPT_QMP, OPT_RAM, OPT_NO_BITMAP, OPT_NO_RECORDS, OPT_PAGE_BY_PAGE,
-	       OPT_NO_DISCARD, OPT_HELP };
+	enum { OPT_SOCKET = 1, OPT_QMP, OPT_RAM, OPT_NO_BITMAP, OPT_NO_RECORDS, OPT_NO_REQUESTS,
+	       OPT_PAGE_BY_PAGE, OPT_NO_DISCARD, OPT_HELP };
 	static const struct option options[] = {
 		{ "socket", required_argument, NULL, OPT_SOCKET },
 		{ "qmp", required_argument, NULL, OPT_QMP },
 		{ "ram", required_argument, NULL, OPT_RAM },
 		{ "no-bitmap", no_argument, NULL, OPT_NO_BITMAP },
 		{ "no-records", no_argument, NULL, OPT_NO_RECORDS },
+		{ "no-requests", no_argument, NULL, OPT_NO_REQUESTS },
 		{ "page-by-page", no_argument, NULL, OPT_PAGE_BY_PAGE },
 		{ "no-discard", no_argument, NULL, OPT_NO_DISCARD },
 		{ "help", no_argument, NULL, OPT_HELP },
@@ -265,7 +261,7 @@ int vbb_cmd_device(int argc, char **argv)
 			opts.qmp = optarg;
 			break;
 		case OPT_RAM:
-			if (parse_size(argv[0], optarg, &opts.ram_len))
+			if (vbb_opt_size(argv[0], "ram", optarg, &opts.ram_len))
 				return VBB_EXIT_USAGE;
 			break;
 		case OPT_NO_BITMAP:
@@ -273,6 +269,9 @@ int vbb_cmd_device(int argc, char **argv)
 			break;
 		case OPT_NO_RECORDS:
 			opts.features &= ~BIT(VIRTIO_BALLOON_F_PAGE_RECORDS);
+			break;
+		case OPT_NO_REQUESTS:
+			opts.features &= ~BIT(VIRTIO_BALLOON_F_HOST_REQ_VQ);
 			break;
 		case OPT_PAGE_BY_PAGE:
 			opts.page_by_page = true;

@@ -1,14 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+/* Inflate and deflate: what messages name is discarded, a bounded step at a time. */
 #include "device.h"
 
-#include <string.h>
-#include <time.h>
-
-/* The configuration space: num_pages is ours to write, actual is the driver's. */
-#define CONFIG_NUM_PAGES	0
-#define CONFIG_ACTUAL		4
-
-#define PAGE_SHIFT		12	/* of num_pages, actual and the counters */
+#define PAGE_SHIFT		12	/* of the counters */
 
 /*
  * No message may keep control waiting. A discard of so much populated memory takes some 4 ms, and
@@ -19,26 +13,6 @@
 #define DECODE_STEPS		1024
 #define STEPS_PER_LOOK		64	/* at the clock */
 #define WORK_NS			2000000
-
-#define EVENT_NS		1000000000
-
-vbb_u64 vbb_device_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (vbb_u64)ts.tv_sec * 1000000000 + (vbb_u64)ts.tv_nsec;
-}
-
-static void count_fault(struct vbb_device *d, int err)
-{
-	int fault = vbb_err_fault(err);
-
-	if (fault >= 0)
-		d->counts.faults[fault]++;
-}
-
-/* Messages */
 
 /* How much of a piece one call may discard */
 static vbb_u64 discard_len(const struct vbb_device *d, const struct vbb_piece *piece)
@@ -128,9 +102,9 @@ static void message_end(struct vbb_device *d, struct vbb_device_queue *q, int er
 	d->counts.blocks += q->dec.nr_blocks;
 	d->counts.bitmaps += q->dec.nr_bitmaps;
 	d->counts.extents += q->dec.nr_extents;
-	count_fault(d, err);
+	vbb_device_fault(d, err);
 	q->busy = false;
-	count_fault(d, vbb_transport_done(&d->vhu.transport, q->index, &q->chain, written));
+	vbb_device_fault(d, vbb_transport_done(&d->vhu.transport, q->index, &q->chain, written));
 	vbb_transport_kick(&d->vhu.transport, q->index);
 }
 
@@ -208,7 +182,7 @@ static bool queue_work(struct vbb_device *d, struct vbb_device_queue *q)
 				message_begin(d, q);
 			} else if (vbb_vhu_pending(&d->vhu, q->index)) {
 				/* the ring gave it back by itself */
-				count_fault(d, err);
+				vbb_device_fault(d, err);
 				vbb_transport_kick(&d->vhu.transport, q->index);
 			} else {
 				return false;
@@ -220,192 +194,34 @@ static bool queue_work(struct vbb_device *d, struct vbb_device_queue *q)
 	return true;
 }
 
-bool vbb_device_work(struct vbb_device *d)
+static struct vbb_device_queue *queue_of(struct vbb_device *d, enum vbb_device_vq vq)
 {
-	bool more = false;
-
-	if (d->inflate.busy || vbb_vhu_pending(&d->vhu, d->inflate.index))
-		more |= queue_work(d, &d->inflate);
-	if (d->deflate.busy || vbb_vhu_pending(&d->vhu, d->deflate.index))
-		more |= queue_work(d, &d->deflate);
-	return more;
+	return vq == VBB_DEVICE_INFLATE ? &d->inflate : &d->deflate;
 }
 
-/* The size of the balloon */
-
-vbb_u64 vbb_device_ram_len(const struct vbb_device *d)
+bool vbb_device_balloon_work(struct vbb_device *d, enum vbb_device_vq vq)
 {
-	vbb_u64 len = d->opts->ram_len;
-	size_t i;
+	struct vbb_device_queue *q = queue_of(d, vq);
 
-	if (!len)
-		for (i = 0; i < d->vhu.nr_regions; i++)
-			len += d->vhu.region[i].len;
-	return len;
+	return (q->busy || vbb_vhu_pending(&d->vhu, q->index)) && queue_work(d, q);
 }
 
-static vbb_u32 num_pages(const struct vbb_device *d)
+void vbb_device_balloon_stopped(struct vbb_device *d, enum vbb_device_vq vq)
 {
-	vbb_u64 ram_len = vbb_device_ram_len(d);
-	vbb_u64 nr = ram_len > d->keep_len ? (ram_len - d->keep_len) >> PAGE_SHIFT : 0;
-
-	return nr > UINT32_MAX ? UINT32_MAX : (vbb_u32)nr;
+	/* the message goes back as if we had not seen it; what was done already may be done again */
+	queue_of(d, vq)->busy = false;
 }
 
-static void note_reached(struct vbb_device *d)
+static void queue_init(struct vbb_device_queue *q, int index, bool inflates)
 {
-	if (d->asked_ns && !d->reached_ns && d->actual == num_pages(d))
-		d->reached_ns = vbb_device_now_ns();
-}
-
-void vbb_device_keep(struct vbb_device *d, vbb_u64 len)
-{
-	d->keep_len = len;
-	d->asked_ns = vbb_device_now_ns();
-	d->reached_ns = 0;
-	note_reached(d);
-	vbb_vhu_config_changed(&d->vhu);
-}
-
-vbb_u64 vbb_device_actual_len(const struct vbb_device *d)
-{
-	vbb_u64 ram_len = vbb_device_ram_len(d);
-	vbb_u64 len = (vbb_u64)d->actual << PAGE_SHIFT;
-
-	return len < ram_len ? ram_len - len : 0;
-}
-
-bool vbb_device_event_due(const struct vbb_device *d, vbb_u64 *wait_ns)
-{
-	vbb_u64 past_ns = vbb_device_now_ns() - d->told_ns;
-
-	*wait_ns = ~(vbb_u64)0;
-	if (!d->untold)
-		return false;
-	if (d->actual == num_pages(d) || past_ns >= EVENT_NS)
-		return true;
-	*wait_ns = EVENT_NS - past_ns;
-	return false;
-}
-
-/* What the protocol asks of the device */
-
-static int on_features(void *dev, vbb_u64 features)
-{
-	(void)dev;
-	return vbb_features_check(features) == features ? 0 : -1;
-}
-
-static void set_actual(struct vbb_device *d, vbb_u32 actual)
-{
-	/* also what comes back to the value told before: a client waits for the last word */
-	if (actual != d->actual)
-		d->untold = true;
-	d->actual = actual;
-}
-
-static void put_le32(vbb_u8 *p, vbb_u32 v)
-{
-	int i;
-
-	for (i = 0; i < 4; i++)
-		p[i] = (vbb_u8)(v >> 8 * i);
-}
-
-static void on_config_read(void *dev, vbb_u8 config[VBB_VHU_CONFIG_LEN])
-{
-	const struct vbb_device *d = dev;
-
-	put_le32(config + CONFIG_NUM_PAGES, num_pages(d));
-	put_le32(config + CONFIG_ACTUAL, d->actual);
-}
-
-static void on_config_write(void *dev, vbb_u32 off, const vbb_u8 *data, vbb_u32 len)
-{
-	struct vbb_device *d = dev;
-	vbb_u8 config[VBB_VHU_CONFIG_LEN] = { 0 };
-
-	on_config_read(d, config);
-	memcpy(config + off, data, len);
-	set_actual(d, vbb_load32(config + CONFIG_ACTUAL));
-	note_reached(d);
-}
-
-static void on_stopped(void *dev, unsigned int queue)
-{
-	struct vbb_device *d = dev;
-
-	/* it goes back as if we had not seen it; what was done already may be done again */
-	if (queue == d->inflate.index)
-		d->inflate.busy = false;
-	if (queue == d->deflate.index)
-		d->deflate.busy = false;
-}
-
-static void on_memory(void *dev)
-{
-	struct vbb_device *d = dev;
-	vbb_u16 shift = 0;
-	bool aligned = true;
-	size_t i, nr = 0;
-
-	for (i = 0; i < d->vhu.nr_regions; i++) {
-		const struct vbb_vhu_region *r = &d->vhu.region[i];
-		vbb_u64 host_len = vbb_pow2(r->host_shift);
-		vbb_u64 head = -r->map_off & (host_len - 1);
-
-		/* the rest of a host page is another region's, or nobody's */
-		if (head >= r->len)
-			continue;
-		d->ram[nr] = (struct vbb_ram){ r->gpa + head, r->len - head, r->map_off + head,
-					       r->host_shift };
-		d->backing[nr] = (struct vbb_backing){ vbb_discard_how(r->fd, true), r->map, r->fd,
-						       r->map_fd_off };
-		if (d->ram[nr].gpa & (host_len - 1))
-			aligned = false;
-		if (shift < r->host_shift)
-			shift = (vbb_u16)r->host_shift;
-		nr++;
-	}
-	d->map.nr = nr;
-	d->discard_shift = aligned ? shift : 0;
-	/* what the guest shall give depends on what it has */
-	if (d->asked_ns)
-		vbb_vhu_config_changed(&d->vhu);
-}
-
-static void on_reset(void *dev)
-{
-	set_actual(dev, 0);
-}
-
-static const struct vbb_vhu_ops vhu_ops = {
-	.features = on_features,
-	.config_read = on_config_read,
-	.config_write = on_config_write,
-	.stopped = on_stopped,
-	.memory = on_memory,
-	.reset = on_reset,
-};
-
-static void queue_init(struct vbb_device_queue *q, unsigned int index, bool inflates)
-{
-	q->index = index;
+	q->index = (unsigned int)index;
 	q->inflates = inflates;
 	q->chain.seg = q->seg;
 	q->chain.max_segs = VBB_VHU_NR_SEGS;
 }
 
-int vbb_device_init(struct vbb_device *d, const struct vbb_device_opts *opts)
+void vbb_device_balloon_init(struct vbb_device *d)
 {
-	unsigned int nr_queues = 0;
-
-	memset(d, 0, sizeof(*d));
-	d->opts = opts;
-	d->map.ram = d->ram;
-	d->keep_len = ~(vbb_u64)0;
-	/* queues of features that are not offered take no number */
-	queue_init(&d->inflate, nr_queues++, true);
-	queue_init(&d->deflate, nr_queues++, false);
-	return vbb_vhu_init(&d->vhu, opts->features, nr_queues, &vhu_ops, d);
+	queue_init(&d->inflate, d->vq[VBB_DEVICE_INFLATE], true);
+	queue_init(&d->deflate, d->vq[VBB_DEVICE_DEFLATE], false);
 }

@@ -4,7 +4,7 @@
 
 #include <time.h>
 
-static struct json_object *cmd_balloon(void *opaque, struct json_object *args,
+static struct json_object *cmd_balloon(struct vbb_qmp *q, struct json_object *args,
 				       struct vbb_qmp_error *err)
 {
 	struct json_object *value = json_object_object_get(args, "value");
@@ -12,14 +12,14 @@ static struct json_object *cmd_balloon(void *opaque, struct json_object *args,
 
 	if (len <= 0)
 		return vbb_qmp_fail(err, "GenericError", "Parameter 'value' expects a size");
-	vbb_device_keep(opaque, (vbb_u64)len);
+	vbb_device_keep(q->opaque, (vbb_u64)len);
 	return json_object_new_object();
 }
 
-static struct json_object *cmd_query_balloon(void *opaque, struct json_object *args,
+static struct json_object *cmd_query_balloon(struct vbb_qmp *q, struct json_object *args,
 					     struct vbb_qmp_error *err)
 {
-	const struct vbb_device *d = opaque;
+	const struct vbb_device *d = q->opaque;
 	struct json_object *result;
 
 	(void)args;
@@ -31,10 +31,10 @@ static struct json_object *cmd_query_balloon(void *opaque, struct json_object *a
 	return result;
 }
 
-static struct json_object *cmd_quit(void *opaque, struct json_object *args,
+static struct json_object *cmd_quit(struct vbb_qmp *q, struct json_object *args,
 				    struct vbb_qmp_error *err)
 {
-	struct vbb_device *d = opaque;
+	struct vbb_device *d = q->opaque;
 
 	(void)args;
 	(void)err;
@@ -69,10 +69,21 @@ static struct json_object *faults(const struct vbb_device_counts *c)
 	return result;
 }
 
-static struct json_object *cmd_query_counters(void *opaque, struct json_object *args,
+static struct json_object *requests(const struct vbb_device_counts *c)
+{
+	struct json_object *result = json_object_new_object();
+
+	add(result, "asked", c->host_requests);
+	add(result, "answers", c->answers);
+	add(result, "unwanted", c->answers_unwanted);
+	add(result, "bytes", c->answer_bytes);
+	return result;
+}
+
+static struct json_object *cmd_query_counters(struct vbb_qmp *q, struct json_object *args,
 					      struct vbb_qmp_error *err)
 {
-	const struct vbb_device *d = opaque;
+	const struct vbb_device *d = q->opaque;
 	const struct vbb_device_counts *c = &d->counts;
 	struct json_object *result = json_object_new_object();
 	struct json_object *messages = json_object_new_object();
@@ -97,6 +108,7 @@ static struct json_object *cmd_query_counters(void *opaque, struct json_object *
 	add(result, "discard_calls", c->discard_calls);
 	add(result, "discard_errors", c->discard_errors);
 	add(result, "results", c->results);
+	json_object_object_add(result, "host_requests", requests(c));
 	add(result, "kicks", d->vhu.nr_kicks);
 	add(result, "calls", d->vhu.nr_calls);
 	add(result, "front_ends", c->front_ends);
@@ -114,6 +126,7 @@ vbb_u64 vbb_device_tell(struct vbb_device *d, struct vbb_qmp *q)
 	struct json_object *data;
 	vbb_u64 wait_ns;
 
+	vbb_device_requests_tell(d, q);
 	if (!vbb_device_event_due(d, &wait_ns))
 		return wait_ns;
 	d->untold = false;
@@ -125,12 +138,12 @@ vbb_u64 vbb_device_tell(struct vbb_device *d, struct vbb_qmp *q)
 }
 
 static const struct vbb_qmp_arg no_args[] = {
-	{ NULL, json_type_null },
+	{ NULL, json_type_null, false },
 };
 
 static const struct vbb_qmp_arg balloon_args[] = {
-	{ "value", json_type_int },
-	{ NULL, json_type_null },
+	{ "value", json_type_int, false },
+	{ NULL, json_type_null, false },
 };
 
 const struct vbb_qmp_cmd vbb_device_cmds[] = {

@@ -32,11 +32,23 @@ struct json_object *vbb_qmp_fail(struct vbb_qmp_error *err, const char *class, c
 	return NULL;
 }
 
+static void close_fd(int *fd)
+{
+	if (*fd >= 0)
+		close(*fd);
+	*fd = -1;
+}
+
 static void client_close(struct vbb_qmp_client *c)
 {
+	int i;
+
 	if (c->fd < 0)
 		return;
 	close(c->fd);
+	close_fd(&c->passed);
+	for (i = 0; i < VBB_QMP_NR_FDS; i++)
+		close_fd(&c->fds[i].fd);
 	if (c->tokener)
 		json_tokener_free(c->tokener);
 	c->fd = -1;
@@ -99,18 +111,6 @@ static struct json_object *list_add(struct json_object *list, const char *name)
 	return list;
 }
 
-static struct json_object *query_commands(const struct vbb_qmp *q)
-{
-	struct json_object *list = json_object_new_array();
-	const struct vbb_qmp_cmd *cmd;
-
-	list_add(list, "qmp_capabilities");
-	list_add(list, "query-commands");
-	for (cmd = q->cmds; cmd->name; cmd++)
-		list_add(list, cmd->name);
-	return list;
-}
-
 /* true where args has just what a command takes */
 static bool args_check(struct json_object *args, const struct vbb_qmp_arg *want,
 		       struct vbb_qmp_error *err)
@@ -120,10 +120,12 @@ static bool args_check(struct json_object *args, const struct vbb_qmp_arg *want,
 
 	for (a = want; a->name; a++) {
 		if (!json_object_object_get_ex(args, a->name, &value)) {
+			if (a->optional)
+				continue;
 			vbb_qmp_fail(err, "GenericError", "Parameter '%s' is missing", a->name);
 			return false;
 		}
-		if (!json_object_is_type(value, a->type)) {
+		if (a->type != json_type_null && !json_object_is_type(value, a->type)) {
 			vbb_qmp_fail(err, "GenericError",
 				     "Invalid parameter type for '%s', expected: %s", a->name,
 				     json_type_to_name(a->type));
@@ -146,7 +148,7 @@ static bool args_check(struct json_object *args, const struct vbb_qmp_arg *want,
 static struct json_object *qmp_capabilities(struct vbb_qmp_client *c, struct json_object *args,
 					    struct vbb_qmp_error *err)
 {
-	static const struct vbb_qmp_arg none[] = { { NULL, json_type_null } };
+	static const struct vbb_qmp_arg none[] = { { NULL, json_type_null, false } };
 	struct json_object *enable;
 
 	if (c->ready)
@@ -164,22 +166,132 @@ static struct json_object *qmp_capabilities(struct vbb_qmp_client *c, struct jso
 	return json_object_new_object();
 }
 
+static struct json_object *query_commands(struct vbb_qmp *q, struct json_object *args,
+					  struct vbb_qmp_error *err);
+
+/* Descriptors that a client passes, then names; a command takes them by name. */
+
+static struct vbb_qmp_fd *fd_find(struct vbb_qmp_client *c, const char *name)
+{
+	struct vbb_qmp_fd *f;
+
+	for (f = c->fds; f < c->fds + VBB_QMP_NR_FDS; f++)
+		if (f->fd >= 0 && !strcmp(f->name, name))
+			return f;
+	return NULL;
+}
+
+static const char *fd_name(struct json_object *args)
+{
+	return json_object_get_string(json_object_object_get(args, "fdname"));
+}
+
+static struct json_object *getfd(struct vbb_qmp *q, struct json_object *args,
+				 struct vbb_qmp_error *err)
+{
+	struct vbb_qmp_client *c = q->now;
+	const char *name = fd_name(args);
+	struct vbb_qmp_fd *f = fd_find(c, name);
+	int i;
+
+	if (c->passed < 0)
+		return vbb_qmp_fail(err, "GenericError",
+				    "No file descriptor supplied via SCM_RIGHTS");
+	if (!*name || strchr("0123456789", *name) || strlen(name) >= VBB_QMP_FDNAME_LEN)
+		return vbb_qmp_fail(err, "GenericError",
+				    "Parameter 'fdname' expects a short name not starting with a digit");
+	for (i = 0; !f && i < VBB_QMP_NR_FDS; i++)
+		if (c->fds[i].fd < 0)
+			f = &c->fds[i];
+	if (!f)
+		return vbb_qmp_fail(err, "GenericError", "No more than %d descriptors can be named",
+				    VBB_QMP_NR_FDS);
+	close_fd(&f->fd);
+	strcpy(f->name, name);
+	f->fd = c->passed;
+	c->passed = -1;
+	return json_object_new_object();
+}
+
+int vbb_qmp_take_fd(struct vbb_qmp *q, const char *name)
+{
+	struct vbb_qmp_fd *f = fd_find(q->now, name);
+	int fd = -1;
+
+	if (f) {
+		fd = f->fd;
+		f->fd = -1;
+	}
+	return fd;
+}
+
+static struct json_object *closefd(struct vbb_qmp *q, struct json_object *args,
+				   struct vbb_qmp_error *err)
+{
+	int fd = vbb_qmp_take_fd(q, fd_name(args));
+
+	if (fd < 0)
+		return vbb_qmp_fail(err, "GenericError", "File descriptor named '%.64s' not found",
+				    fd_name(args));
+	close(fd);
+	return json_object_new_object();
+}
+
+static const struct vbb_qmp_arg no_args[] = {
+	{ NULL, json_type_null, false },
+};
+
+static const struct vbb_qmp_arg fd_args[] = {
+	{ "fdname", json_type_string, false },
+	{ NULL, json_type_null, false },
+};
+
+static const struct vbb_qmp_cmd own_cmds[] = {
+	{ "query-commands", no_args, query_commands },
+	{ "getfd", fd_args, getfd },
+	{ "closefd", fd_args, closefd },
+	{ NULL, NULL, NULL },
+};
+
+/* Table 0 is our own, then come the device's; NULL behind the last */
+static const struct vbb_qmp_cmd *cmds(const struct vbb_qmp *q, size_t table)
+{
+	return table ? q->cmds[table - 1] : own_cmds;
+}
+
+static struct json_object *query_commands(struct vbb_qmp *q, struct json_object *args,
+					  struct vbb_qmp_error *err)
+{
+	struct json_object *list = json_object_new_array();
+	const struct vbb_qmp_cmd *cmd;
+	size_t i;
+
+	(void)args;
+	(void)err;
+	list_add(list, "qmp_capabilities");
+	for (i = 0; cmds(q, i); i++)
+		for (cmd = cmds(q, i); cmd->name; cmd++)
+			list_add(list, cmd->name);
+	return list;
+}
+
 static struct json_object *execute(struct vbb_qmp *q, struct vbb_qmp_client *c, const char *name,
 				   struct json_object *args, struct vbb_qmp_error *err)
 {
 	const struct vbb_qmp_cmd *cmd;
+	size_t i;
 
 	if (!strcmp(name, "qmp_capabilities"))
 		return qmp_capabilities(c, args, err);
 	if (!c->ready)
 		return vbb_qmp_fail(err, "CommandNotFound",
 				    "Expecting capabilities negotiation with 'qmp_capabilities'");
-	if (!strcmp(name, "query-commands"))
-		return query_commands(q);
-	for (cmd = q->cmds; cmd->name; cmd++)
-		if (!strcmp(name, cmd->name))
-			return args_check(args, cmd->args, err) ?
-			       cmd->run(q->opaque, args, err) : NULL;
+	q->now = c;
+	for (i = 0; cmds(q, i); i++)
+		for (cmd = cmds(q, i); cmd->name; cmd++)
+			if (!strcmp(name, cmd->name))
+				return args_check(args, cmd->args, err) ?
+				       cmd->run(q, args, err) : NULL;
 	return vbb_qmp_fail(err, "CommandNotFound", "The command %.64s has not been found", name);
 }
 
@@ -285,11 +397,36 @@ static size_t client_take(struct vbb_qmp *q, struct vbb_qmp_client *c, const cha
 	return used;
 }
 
+/* The last of the descriptors that came along stays, until it gets a name or another one comes. */
+static void client_keep_fds(struct vbb_qmp_client *c, struct msghdr *msg)
+{
+	struct cmsghdr *m;
+	size_t i, nr;
+
+	for (m = CMSG_FIRSTHDR(msg); m; m = CMSG_NXTHDR(msg, m)) {
+		if (m->cmsg_level != SOL_SOCKET || m->cmsg_type != SCM_RIGHTS)
+			continue;
+		nr = (m->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+		for (i = 0; i < nr; i++) {
+			close_fd(&c->passed);
+			memcpy(&c->passed, CMSG_DATA(m) + i * sizeof(int), sizeof(int));
+		}
+	}
+}
+
 static void client_read(struct vbb_qmp *q, struct vbb_qmp_client *c)
 {
+	char control[CMSG_SPACE(sizeof(int) * VBB_QMP_NR_FDS)] __attribute__((aligned(8)));
 	char buf[4096];
+	struct iovec iov = { buf, sizeof(buf) };
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control),
+	};
 	size_t off = 0;
-	ssize_t got = recv(c->fd, buf, sizeof(buf), MSG_DONTWAIT);
+	ssize_t got = recvmsg(c->fd, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
@@ -297,6 +434,7 @@ static void client_read(struct vbb_qmp *q, struct vbb_qmp_client *c)
 		client_close(c);
 		return;
 	}
+	client_keep_fds(c, &msg);
 	while (off < (size_t)got && c->fd >= 0)
 		off += client_take(q, c, buf + off, (size_t)got - off);
 }
@@ -308,6 +446,7 @@ static void server_accept(struct vbb_qmp *q)
 	struct epoll_event ev = { .events = EPOLLIN };
 	int fd = accept4(q->listener, NULL, NULL, SOCK_CLOEXEC);
 	struct vbb_qmp_client *c = q->client;
+	int i;
 
 	if (fd < 0)
 		return;
@@ -320,6 +459,9 @@ static void server_accept(struct vbb_qmp *q)
 	}
 	memset(c, 0, sizeof(*c));
 	c->fd = fd;
+	c->passed = -1;
+	for (i = 0; i < VBB_QMP_NR_FDS; i++)
+		c->fds[i].fd = -1;
 	c->tokener = json_tokener_new_ex(QMP_DEPTH);
 	if (!c->tokener) {
 		client_close(c);
@@ -330,7 +472,8 @@ static void server_accept(struct vbb_qmp *q)
 	client_greet(c);
 }
 
-int vbb_qmp_init(struct vbb_qmp *q, int listener, const struct vbb_qmp_cmd *cmds, void *opaque)
+int vbb_qmp_init(struct vbb_qmp *q, int listener, const struct vbb_qmp_cmd *const *cmds,
+		 void *opaque)
 {
 	struct epoll_event ev = { .events = EPOLLIN, .data.u32 = WATCH_LISTENER };
 	int i, err;

@@ -13,6 +13,10 @@
 
 #define VBB_QMP_NR_CLIENTS	8
 #define VBB_QMP_LEN_MAX		16384	/* bytes of one request */
+#define VBB_QMP_NR_FDS		4	/* that a client can name at once */
+#define VBB_QMP_FDNAME_LEN	32	/* bytes, NUL included */
+
+struct vbb_qmp;
 
 /**
  * struct vbb_qmp_error - why a command failed
@@ -34,11 +38,12 @@ struct json_object *vbb_qmp_fail(struct vbb_qmp_error *err, const char *class, c
 	__attribute__((format(printf, 3, 4)));
 
 /**
- * struct vbb_qmp_arg - an argument of a command; all are mandatory
+ * struct vbb_qmp_arg - an argument of a command
  */
 struct vbb_qmp_arg {
 	const char *name;	/* NULL ends the array */
-	enum json_type type;
+	enum json_type type;	/* json_type_null: any */
+	bool optional;
 };
 
 /**
@@ -51,16 +56,17 @@ struct vbb_qmp_cmd {
 	 * @run: do it. @args has what the array says, and nothing else. Returns what goes under
 	 * "return", handed over; or NULL, with @err told
 	 */
-	struct json_object *(*run)(void *opaque, struct json_object *args,
+	struct json_object *(*run)(struct vbb_qmp *q, struct json_object *args,
 				   struct vbb_qmp_error *err);
 };
 
 /**
- * struct vbb_qmp - the server; private
+ * struct vbb_qmp - the server; private but for opaque
  */
 struct vbb_qmp {
-	const struct vbb_qmp_cmd *cmds;
-	void *opaque;
+	void *opaque;			/* what vbb_qmp_init() was given */
+	const struct vbb_qmp_cmd *const *cmds;
+	struct vbb_qmp_client *now;	/* whose command runs */
 	int listener;
 	int epoll;
 	struct vbb_qmp_client {
@@ -69,6 +75,11 @@ struct vbb_qmp {
 		size_t len;			/* bytes of the request that is being read */
 		bool skip;			/* up to the end of the line, after nonsense */
 		bool ready;			/* qmp_capabilities was executed */
+		int passed;			/* the descriptor that came last, or -1 */
+		struct vbb_qmp_fd {
+			char name[VBB_QMP_FDNAME_LEN];
+			int fd;			/* -1: free */
+		} fds[VBB_QMP_NR_FDS];
 	} client[VBB_QMP_NR_CLIENTS];
 };
 
@@ -76,12 +87,14 @@ struct vbb_qmp {
  * vbb_qmp_init() - begin to serve
  * @q: the caller's, any content
  * @listener: a listening Unix socket; ours until vbb_qmp_fini()
- * @cmds: what clients can execute, beside qmp_capabilities and query-commands; borrowed
- * @opaque: given to the commands
+ * @cmds: arrays of what clients can execute, beside qmp_capabilities, query-commands, getfd and
+ *	closefd; NULL ends them; borrowed
+ * @opaque: for the commands
  *
  * Return: 0, or -errno; @listener is closed then.
  */
-int vbb_qmp_init(struct vbb_qmp *q, int listener, const struct vbb_qmp_cmd *cmds, void *opaque);
+int vbb_qmp_init(struct vbb_qmp *q, int listener, const struct vbb_qmp_cmd *const *cmds,
+		 void *opaque);
 
 /**
  * vbb_qmp_fini() - end
@@ -102,6 +115,15 @@ int vbb_qmp_fd(const struct vbb_qmp *q);
  * @q: the server
  */
 void vbb_qmp_dispatch(struct vbb_qmp *q);
+
+/**
+ * vbb_qmp_take_fd() - take the descriptor that a client has named by "getfd"; for a command's run()
+ * @q: the server
+ * @name: as the client says it
+ *
+ * Return: the descriptor, the caller's from here on; -1: there is none of that name.
+ */
+int vbb_qmp_take_fd(struct vbb_qmp *q, const char *name);
 
 /**
  * vbb_qmp_event() - tell every client of an event

@@ -298,12 +298,13 @@ static void queue_stop(struct vbb_vhu *v, unsigned int i)
 	v->ops->stopped(v->dev, i);
 }
 
-static void queues_stop(struct vbb_vhu *v)
+/* Stops a queue whose memory is still the driver's, and there. */
+static void queue_pause(struct vbb_vhu *v, unsigned int i)
 {
-	unsigned int i;
-
-	for (i = 0; i < v->nr_queues; i++)
-		queue_stop(v, i);
+	if (!v->queue[i].running)
+		return;
+	v->ops->stopping(v->dev, i);
+	queue_stop(v, i);
 }
 
 /* Starts a queue that lacks nothing. Not to start one that lacks something is no mistake. */
@@ -394,9 +395,10 @@ static void memory_begin(struct vbb_vhu *v, bool ran[VBB_VHU_NR_QUEUES])
 {
 	unsigned int i;
 
-	for (i = 0; i < v->nr_queues; i++)
+	for (i = 0; i < v->nr_queues; i++) {
 		ran[i] = v->queue[i].running;
-	queues_stop(v);
+		queue_pause(v, i);
+	}
 }
 
 static void memory_end(struct vbb_vhu *v, const bool ran[VBB_VHU_NR_QUEUES])
@@ -628,7 +630,7 @@ static int get_vring_base(struct vbb_vhu *v, struct vhu_msg *m)
 
 	if (!q)
 		return -1;
-	queue_stop(v, m->p.state.index);
+	queue_pause(v, m->p.state.index);
 	unwatch(v, &q->kick);
 	m->p.state.num = q->base;
 	return 0;
@@ -646,7 +648,7 @@ static int set_vring_enable(struct vbb_vhu *v, struct vhu_msg *m)
 	if (q->enabled)
 		return queue_start(v, m->p.state.index);
 	/* its descriptors stay: Linux in user mode enables it again without new ones */
-	queue_stop(v, m->p.state.index);
+	queue_pause(v, m->p.state.index);
 	return 0;
 }
 

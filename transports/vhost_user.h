@@ -55,6 +55,12 @@ struct vbb_vhu_ops {
 	void (*config_read)(void *dev, vbb_u8 config[VBB_VHU_CONFIG_LEN]);
 	/** @config_write: the driver writes; bytes that are not its own are to be ignored */
 	void (*config_write)(void *dev, vbb_u32 off, const vbb_u8 *data, vbb_u32 len);
+	/**
+	 * @stopping: this queue is about to stop, and may go on later where it was: what is given
+	 * back now is done with. Of the rest, whoever goes on sees as many messages again as are
+	 * still borrowed, the last ones: so a device that keeps older ones gives them back
+	 */
+	void (*stopping)(void *dev, unsigned int queue);
 	/** @stopped: nothing that was borrowed from this queue is valid any longer */
 	void (*stopped)(void *dev, unsigned int queue);
 	/** @memory: the regions are others than before; every queue is stopped */

@@ -165,8 +165,9 @@ class Options(Case):
 
     def test_offers(self):
         base = bits(fe.VERSION_1, fe.INDIRECT_DESC, fe.EVENT_IDX, fe.PROTOCOL_FEATURES)
-        for options, more in (((), (fe.PAGE_BITMAP, fe.PAGE_RECORDS)), (("--no-records",), (fe.PAGE_BITMAP,)),
-                              (("--no-bitmap",), ())):
+        for options, more in (((), (fe.PAGE_BITMAP, fe.PAGE_RECORDS, fe.HOST_REQ)),
+                              (("--no-records",), (fe.PAGE_BITMAP, fe.HOST_REQ)),
+                              (("--no-requests",), (fe.PAGE_BITMAP, fe.PAGE_RECORDS)), (("--no-bitmap",), ())):
             rig = self.rig(None, *options, features=OLD)
             self.assertEqual(rig.offered, base | bits(*more))
 

@@ -192,7 +192,7 @@ class Protocol(Case):
         return [
             ("unknown", 99, b"", []), ("unknown", 0, b"", []), ("not ours", 6, bytes(16), []),
             ("short", fe.SET_FEATURES, bytes(7), []), ("long", fe.SET_FEATURES, bytes(9), []),
-            ("not offered", fe.SET_FEATURES, state("=Q", OLD | bits(fe.HOST_REQ)), []),
+            ("not offered", fe.SET_FEATURES, state("=Q", OLD | bits(63)), []),
             ("records without bitmaps", fe.SET_FEATURES, state("=Q", OLD | bits(fe.PAGE_RECORDS)), []),
             ("bitmaps without version 1", fe.SET_FEATURES, state("=Q", bits(fe.PAGE_BITMAP)), []),
             ("protocol", fe.SET_PROTOCOL_FEATURES, state("=Q", bits(fe.REPLY_ACK, fe.INBAND)), []),
@@ -213,7 +213,7 @@ class Protocol(Case):
             ("offset wraps", fe.SET_MEM_TABLE, table(Region(0, memory, fd_off=wrap, length=8192)), [fd]),
             ("past the file", fe.SET_MEM_TABLE, table(Region(0, memory, fd_off=4096, length=memory.len)), [fd]),
             ("no file", fe.SET_MEM_TABLE, table(good), [rig.inflate.call_fd]),
-            ("queue 2", fe.SET_VRING_NUM, state("=II", 2, 256), []),
+            ("queue 8", fe.SET_VRING_NUM, state("=II", 8, 256), []),
             ("queue -1", fe.SET_VRING_NUM, state("=II", 0xffffffff, 256), []),
             ("size 0", fe.SET_VRING_NUM, state("=II", 0, 0), []),
             ("size 2048", fe.SET_VRING_NUM, state("=II", 0, 2048), []),
