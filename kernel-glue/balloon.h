@@ -7,15 +7,23 @@
 #ifndef VBB_BALLOON_H
 #define VBB_BALLOON_H
 
+#include <linux/balloon_compaction.h>
 #include <linux/list.h>
 #include <linux/mmzone.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
+#include <linux/page_reporting.h>
+#include <linux/shrinker.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/virtio.h>
+#include <linux/virtio_balloon.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include <virtio_balloon_bmap/encode.h>
+
+#include "requests.h"
 
 #define VBB_NR_ORDERS MAX_ORDER
 
@@ -25,6 +33,10 @@
 /* Two batches fit, so that one is collected while the device works on the other */
 #define VBB_BATCH_PAGES (VBB_UNTOLD_MAX / 2)
 #define VBB_BATCH_BLOCKS 8192
+
+/* Blocks that left the balloon before the device was told, and pages that were moved: the same */
+#define VBB_LATE_BLOCKS 2048
+#define VBB_MOVED_BLOCKS 512
 
 /* What the guest is left of the memory that it could give, whatever the target is */
 #define VBB_LEFT_PAGES (SZ_16M >> PAGE_SHIFT)
@@ -60,6 +72,7 @@ enum vbb_dir {
 struct vbb_blocks {
 	struct list_head order[VBB_NR_ORDERS];
 	unsigned long nr_pages;		/* in all of them */
+	bool managed;			/* they count among the guest's memory all the same */
 };
 
 /* Blocks on their way into messages */
@@ -68,6 +81,7 @@ struct vbb_batch {
 	struct vbb_blocks blocks;	/* they, until the batch's last message takes them over */
 	u64 *keys;			/* pfn and order of each, to be sorted and encoded */
 	unsigned long nr_wanted;	/* pages that it should yet get */
+	unsigned int nr_max;		/* keys that there is room for */
 	unsigned int nr;		/* keys in use */
 	unsigned int pos;		/* keys that were put into messages */
 	bool ascending;			/* the keys came sorted */
@@ -79,6 +93,7 @@ struct vbb_slot {
 	u8 *buf;			/* VBB_SLOT_LEN bytes */
 	struct vbb_blocks blocks;	/* the batch's, if this is its last message, else none */
 	enum vbb_dir dir;		/* the queue it went to */
+	bool late;			/* of the batch of that name */
 	bool used;			/* the device is done with it */
 	u32 used_len;			/* bytes that the device says it wrote */
 };
@@ -110,10 +125,51 @@ struct vbb_counters {
 	u64 blocks_taken;		/* blocks taken from the kernel */
 	u64 blocks_split;		/* blocks split, because only a part had to go back */
 	u64 out_of_memory;		/* times that the kernel had less than the target asks */
+	u64 pages_moved;		/* pages that the kernel put others in place of */
+	u64 oom_calls;			/* times that the kernel was about to kill for memory */
+	u64 oom_pages;			/* pages that it got instead */
+	u64 stats_answers;		/* statistics that the device asked for */
+	u64 hint_sessions;		/* rounds of free page hints */
+	u64 hint_pages;			/* pages hinted */
+	u64 hint_pages_shrunk;		/* of these, back early as the guest wanted memory */
+	u64 report_calls;		/* times that the kernel had free pages to report */
+	u64 report_pages;		/* pages reported */
 	u64 inflate_ns;			/* time in the worker, by the last batch's direction */
 	u64 deflate_ns;			/* the same */
 	u64 wait_ns;			/* time with messages in flight and the worker out */
 	u64 fault[VBB_NR_FAULTS];	/* the device's faults, by vbb_err_fault() */
+};
+
+/* Statistics, see stats.c */
+struct vbb_stats {
+	struct work_struct work;
+	struct virtio_balloon_stat *stat;
+};
+
+/* Free page hints, see hint.c */
+struct vbb_hint {
+	struct work_struct work;
+	struct shrinker shrinker;
+	spinlock_t lock;		/* protects blocks */
+	struct vbb_blocks blocks;	/* hinted, until the host has done */
+	__le32 *cmd;			/* what is sent: the id, and STOP */
+	bool busy[2];			/* the device has it */
+	bool full;			/* the guest had no more to hint, or wants it back */
+	bool changed;			/* the id is to be read anew */
+	u32 id;				/* what the host says */
+	u32 active;			/* what we hint for, STOP where for none */
+	u32 last;			/* what we hinted for last */
+};
+
+/* Free page reports, see report.c */
+struct vbb_report {
+	struct page_reporting_dev_info info;
+	wait_queue_head_t wait;
+	spinlock_t lock;		/* protects the rest */
+	struct virtqueue *vq;		/* NULL where it is not to be used any more */
+	unsigned int nr_out;		/* buffers that the device has */
+	bool gone;			/* the device can reach nothing of ours */
+	bool registered;
 };
 
 /*
@@ -128,10 +184,19 @@ struct vbb_balloon {
 	struct workqueue_struct *wq;
 	struct delayed_work work;		/* the worker */
 	struct vbb_batch batch;			/* the worker's own */
+	bool must_tell;				/* no page is used before the device knows */
+	struct vbb_stats stats;
+	struct vbb_hint hint;
+	struct vbb_report report;
+	struct notifier_block oom;
+	struct vbb_requests *requests;		/* NULL where not accepted */
 
-	spinlock_t event_lock;			/* protects the next two; taken in interrupts */
-	bool stopping;				/* the worker is not to be started any more */
 	bool config_changed;			/* the target is to be read anew */
+	u32 actual_told;			/* the config field as the worker last wrote it */
+	unsigned long actual_jiffies;		/* when that was */
+
+	spinlock_t event_lock;			/* protects the next one; taken in interrupts */
+	bool stopping;				/* no work is to be started any more */
 
 	struct mutex lock;			/* protects all that follows */
 	struct vbb_enc *enc;
@@ -144,12 +209,21 @@ struct vbb_balloon {
 	bool results;				/* chains end in a result */
 	bool broken;				/* nothing more comes from this device */
 
+	struct vbb_batch late;			/* left the balloon; deflate */
+	struct vbb_batch moved;			/* came in place of what had to leave; inflate */
+	unsigned int nr_late;			/* late's messages in flight */
+	unsigned long deflate_jiffies;		/* when deflating began, or got on */
+
 	struct vbb_blocks blocks;		/* what the device knows to be in the balloon */
+#ifdef CONFIG_BALLOON_COMPACTION
+	struct balloon_dev_info singles;	/* single pages of it, which the kernel can move */
+	struct page *leaving[VBB_MOVED_BLOCKS];	/* moved, but who did it is not yet through */
+	unsigned int nr_leaving;
+#endif
+	unsigned long nr_singles;		/* also those that the kernel has its hands on */
 	unsigned long target;			/* pages that the device wants */
 	unsigned long actual;			/* pages that it has: not until told, until freed */
 	unsigned long moving[VBB_NR_DIRS];	/* pages in batch and slots */
-	u32 actual_told;			/* the config field as last written */
-	unsigned long actual_jiffies;		/* when that was */
 	u64 out_ns;				/* when the worker left slots in flight, or 0 */
 	struct vbb_counters counters;
 	struct dentry *debugfs;
@@ -161,16 +235,83 @@ void vbb_counters_exit(void);
 void vbb_counters_add(struct vbb_balloon *vb);
 void vbb_counters_remove(struct vbb_balloon *vb);
 
+/* balloon.c */
+void vbb_balloon_queue(struct vbb_balloon *vb, unsigned long delay);
+
+/* hint.c */
+void vbb_hint_used(struct virtqueue *vq);
+void vbb_hint_changed(struct vbb_balloon *vb);
+int vbb_hint_start(struct vbb_balloon *vb);
+void vbb_hint_ready(struct vbb_balloon *vb);
+void vbb_hint_stop(struct vbb_balloon *vb);
+void vbb_hint_exit(struct vbb_balloon *vb);
+
+/* move.c */
+#ifdef CONFIG_BALLOON_COMPACTION
+void vbb_move_init(struct vbb_balloon *vb);
+void vbb_move_push(struct vbb_balloon *vb);
+void vbb_move_pull(struct vbb_balloon *vb, unsigned long nr_pages);
+bool vbb_move_settle(struct vbb_balloon *vb);
+void vbb_move_exit(struct vbb_balloon *vb);
+#else
+static inline void vbb_move_init(struct vbb_balloon *vb)
+{
+}
+
+static inline void vbb_move_push(struct vbb_balloon *vb)
+{
+}
+
+static inline void vbb_move_pull(struct vbb_balloon *vb, unsigned long nr_pages)
+{
+}
+
+static inline bool vbb_move_settle(struct vbb_balloon *vb)
+{
+	return true;
+}
+
+static inline void vbb_move_exit(struct vbb_balloon *vb)
+{
+}
+#endif
+
+/* oom.c */
+int vbb_oom_ready(struct vbb_balloon *vb);
+void vbb_oom_stop(struct vbb_balloon *vb);
+
 /* pages.c */
-void vbb_blocks_init(struct vbb_blocks *b);
+void vbb_blocks_init(struct vbb_blocks *b, bool managed);
 void vbb_blocks_move(struct vbb_blocks *to, struct vbb_blocks *from);
 void vbb_blocks_free(struct vbb_blocks *b);
-int vbb_batch_init(struct vbb_batch *batch);
+struct page *vbb_blocks_pop(struct vbb_blocks *b, unsigned int *order);
+void vbb_blocks_add(struct vbb_blocks *b, struct page *page, unsigned int order);
+void vbb_block_enter(struct page *page, unsigned int order, bool managed);
+int vbb_batch_init(struct vbb_batch *batch, enum vbb_dir dir, unsigned int nr_max, bool managed);
 void vbb_batch_exit(struct vbb_batch *batch);
+bool vbb_batch_left(const struct vbb_batch *batch);
+void vbb_batch_name(struct vbb_batch *batch, struct page *page, unsigned int order);
+void vbb_batch_add(struct vbb_batch *batch, struct page *page, unsigned int order);
+void vbb_batch_sort(struct vbb_batch *batch);
 bool vbb_batch_inflate(struct vbb_batch *batch, unsigned long nr_pages, const bool *stop);
 unsigned int vbb_batch_deflate(struct vbb_batch *batch, struct vbb_blocks *from,
 			       unsigned long nr_pages);
 void vbb_batch_next(struct vbb_batch *batch, unsigned int unit_shift);
+
+/* report.c */
+void vbb_report_used(struct virtqueue *vq);
+void vbb_report_start(struct vbb_balloon *vb);
+void vbb_report_ready(struct vbb_balloon *vb);
+bool vbb_report_idle(struct vbb_balloon *vb);
+void vbb_report_stop(struct vbb_balloon *vb);
+void vbb_report_exit(struct vbb_balloon *vb);
+
+/* stats.c */
+void vbb_stats_used(struct virtqueue *vq);
+int vbb_stats_start(struct vbb_balloon *vb);
+void vbb_stats_ready(struct vbb_balloon *vb);
+void vbb_stats_stop(struct vbb_balloon *vb);
+void vbb_stats_exit(struct vbb_balloon *vb);
 
 /* tell.c */
 int vbb_tell_init(struct vbb_balloon *vb, u32 formats);

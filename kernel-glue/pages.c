@@ -16,19 +16,55 @@
 #define VBB_KEY_ORDER_MASK ((1U << VBB_KEY_ORDER_BITS) - 1)
 static_assert(VBB_NR_ORDERS <= 1 << VBB_KEY_ORDER_BITS);
 
-void vbb_blocks_init(struct vbb_blocks *b)
+/**
+ * vbb_blocks_init() - no blocks
+ * @b: for blocks; any content
+ * @managed: they shall count among the guest's memory, as it can have them at any time
+ */
+void vbb_blocks_init(struct vbb_blocks *b, bool managed)
 {
 	unsigned int order;
 
 	for (order = 0; order < VBB_NR_ORDERS; order++)
 		INIT_LIST_HEAD(&b->order[order]);
 	b->nr_pages = 0;
+	b->managed = managed;
 }
 
-static void vbb_blocks_add(struct vbb_blocks *b, struct page *page, unsigned int order)
+/**
+ * vbb_blocks_add() - add a block
+ * @b: the blocks
+ * @page: its first page
+ * @order: log2 of its pages
+ */
+void vbb_blocks_add(struct vbb_blocks *b, struct page *page, unsigned int order)
 {
 	list_add(&page->lru, &b->order[order]);
 	b->nr_pages += 1UL << order;
+}
+
+/**
+ * vbb_blocks_pop() - take out one of the smallest blocks
+ * @b: the blocks
+ * @order: receives log2 of its pages
+ *
+ * Return: its first page, or NULL where there is no block.
+ */
+struct page *vbb_blocks_pop(struct vbb_blocks *b, unsigned int *order)
+{
+	struct page *page;
+	unsigned int i;
+
+	for (i = 0; i < VBB_NR_ORDERS; i++) {
+		page = list_first_entry_or_null(&b->order[i], struct page, lru);
+		if (!page)
+			continue;
+		list_del(&page->lru);
+		b->nr_pages -= 1UL << i;
+		*order = i;
+		return page;
+	}
+	return NULL;
 }
 
 /**
@@ -86,36 +122,50 @@ found:
 	return page;
 }
 
+/**
+ * vbb_block_enter() - mark pages that were allocated as the balloon's
+ * @page: the block's first page
+ * @order: log2 of its pages
+ * @managed: they go on to count among the guest's memory
+ */
+void vbb_block_enter(struct page *page, unsigned int order, bool managed)
+{
+	unsigned int i;
+
+	/* crash dumps and /proc/kcore keep off such pages; reading them would fill them again */
+	for (i = 0; i < 1U << order; i++)
+		__SetPageOffline(page + i);
+	if (!managed)
+		adjust_managed_page_count(page, -(1L << order));
+}
+
 /*
  * A block is taken if it is free; nobody's page cache is given up for its order. For a single page
  * it is, since the host asks for memory and not only for free memory. Nobody is killed for either.
  */
-static struct page *vbb_block_alloc(unsigned int order)
+static struct page *vbb_block_alloc(unsigned int order, gfp_t gfp, bool managed)
 {
-	gfp_t gfp = GFP_HIGHUSER | __GFP_NORETRY | __GFP_NOWARN | __GFP_NOMEMALLOC;
 	struct page *page;
-	unsigned int i;
 
+	gfp |= __GFP_NORETRY | __GFP_NOWARN | __GFP_NOMEMALLOC;
 	if (order)
 		gfp &= ~__GFP_RECLAIM;
 	page = alloc_pages(gfp, order);
 	if (!page)
 		return NULL;
-	/* crash dumps and /proc/kcore keep off such pages; reading them would fill them again */
-	for (i = 0; i < 1U << order; i++)
-		__SetPageOffline(page + i);
-	adjust_managed_page_count(page, -(1L << order));
+	vbb_block_enter(page, order, managed);
 	count_vm_events(BALLOON_INFLATE, 1L << order);
 	return page;
 }
 
-static void vbb_block_free(struct page *page, unsigned int order)
+static void vbb_block_free(struct page *page, unsigned int order, bool managed)
 {
 	unsigned int i;
 
 	for (i = 0; i < 1U << order; i++)
 		__ClearPageOffline(page + i);
-	adjust_managed_page_count(page, 1L << order);
+	if (!managed)
+		adjust_managed_page_count(page, 1L << order);
 	count_vm_events(BALLOON_DEFLATE, 1L << order);
 	__free_pages(page, order);
 }
@@ -131,7 +181,7 @@ void vbb_blocks_free(struct vbb_blocks *b)
 
 	while (order--) {
 		list_for_each_entry_safe(page, next, &b->order[order], lru) {
-			vbb_block_free(page, order);
+			vbb_block_free(page, order, b->managed);
 			cond_resched();
 		}
 		INIT_LIST_HEAD(&b->order[order]);
@@ -139,41 +189,83 @@ void vbb_blocks_free(struct vbb_blocks *b)
 	b->nr_pages = 0;
 }
 
-int vbb_batch_init(struct vbb_batch *batch)
+/**
+ * vbb_batch_init() - an empty batch
+ * @batch: the batch; any content
+ * @dir: where its blocks go
+ * @nr_max: blocks that it shall have room for
+ * @managed: see vbb_blocks_init()
+ *
+ * Return: 0; -ENOMEM.
+ */
+int vbb_batch_init(struct vbb_batch *batch, enum vbb_dir dir, unsigned int nr_max, bool managed)
 {
-	vbb_blocks_init(&batch->blocks);
-	batch->keys = kvmalloc_array(VBB_BATCH_BLOCKS, sizeof(*batch->keys), GFP_KERNEL);
+	*batch = (struct vbb_batch){ .dir = dir, .nr_max = nr_max };
+	vbb_blocks_init(&batch->blocks, managed);
+	batch->keys = kvmalloc_array(nr_max, sizeof(*batch->keys), GFP_KERNEL);
 	return batch->keys ? 0 : -ENOMEM;
 }
 
+/**
+ * vbb_batch_exit() - give the blocks that a batch has back to the kernel
+ * @batch: the batch
+ */
 void vbb_batch_exit(struct vbb_batch *batch)
 {
 	vbb_blocks_free(&batch->blocks);
 	kvfree(batch->keys);
+	batch->keys = NULL;
 }
 
+/**
+ * vbb_batch_left() - is there something that was not put into messages?
+ * @batch: the batch
+ *
+ * Return: true where there is.
+ */
+bool vbb_batch_left(const struct vbb_batch *batch)
+{
+	return batch->rest.nr_pages || batch->pos < batch->nr;
+}
+
+/* What was not put into messages stays. */
 static void vbb_batch_open(struct vbb_batch *batch, enum vbb_dir dir, unsigned long nr_pages)
 {
 	batch->dir = dir;
 	batch->nr_wanted = nr_pages;
-	batch->nr = 0;
-	batch->pos = 0;
-	batch->ascending = true;
 }
 
 static bool vbb_batch_wants(const struct vbb_batch *batch)
 {
-	return batch->nr_wanted && batch->nr < VBB_BATCH_BLOCKS;
+	return batch->nr_wanted && batch->nr < batch->nr_max;
 }
 
-static void vbb_batch_add(struct vbb_batch *batch, struct page *page, unsigned int order)
+/**
+ * vbb_batch_name() - have a block named in a message that is not the batch's own
+ * @batch: the batch; has room
+ * @page: its first page
+ * @order: log2 of its pages
+ */
+void vbb_batch_name(struct vbb_batch *batch, struct page *page, unsigned int order)
 {
 	u64 key = (u64)page_to_pfn(page) << VBB_KEY_ORDER_BITS | order;
 
-	if (batch->nr && batch->keys[batch->nr - 1] > key)
+	if (!batch->nr)
+		batch->ascending = true;
+	else if (batch->keys[batch->nr - 1] > key)
 		batch->ascending = false;
 	batch->keys[batch->nr++] = key;
-	batch->nr_wanted -= 1UL << order;
+}
+
+/**
+ * vbb_batch_add() - add a block to a batch
+ * @batch: the batch; has room
+ * @page: its first page
+ * @order: log2 of its pages
+ */
+void vbb_batch_add(struct vbb_batch *batch, struct page *page, unsigned int order)
+{
+	vbb_batch_name(batch, page, order);
 	vbb_blocks_add(&batch->blocks, page, order);
 }
 
@@ -184,26 +276,33 @@ static int vbb_key_cmp(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The encoder is at its best with ascending runs, and the device discards more at a time */
-static void vbb_batch_close(struct vbb_batch *batch)
+/**
+ * vbb_batch_sort() - have a batch's blocks named in ascending order
+ * @batch: the batch, of which nothing was put into messages
+ *
+ * The encoder is at its best with ascending runs, and the device discards more at a time.
+ */
+void vbb_batch_sort(struct vbb_batch *batch)
 {
 	if (!batch->ascending)
 		sort(batch->keys, batch->nr, sizeof(*batch->keys), vbb_key_cmp, NULL);
+	batch->ascending = true;
 }
 
 /* Take up to nr blocks of an order from the kernel, and no more pages than are wanted. */
-static unsigned long vbb_batch_take(struct vbb_batch *batch, unsigned int order, unsigned long nr,
-				    const bool *stop)
+static unsigned long vbb_batch_take(struct vbb_batch *batch, unsigned int order, gfp_t gfp,
+				    unsigned long nr, const bool *stop)
 {
 	unsigned long nr_taken;
 	struct page *page;
 
-	nr = min3(nr, batch->nr_wanted >> order, (unsigned long)VBB_BATCH_BLOCKS - batch->nr);
+	nr = min3(nr, batch->nr_wanted >> order, (unsigned long)batch->nr_max - batch->nr);
 	for (nr_taken = 0; nr_taken < nr && !READ_ONCE(*stop); nr_taken++) {
-		page = vbb_block_alloc(order);
+		page = vbb_block_alloc(order, gfp, batch->blocks.managed);
 		if (!page)
 			break;
 		vbb_batch_add(batch, page, order);
+		batch->nr_wanted -= 1UL << order;
 		cond_resched();
 	}
 	return nr_taken;
@@ -222,7 +321,8 @@ static void vbb_batch_take_near(struct vbb_batch *batch, unsigned int order, uns
 	struct free_area *area = page_zone(page)->free_area;
 
 	while (order--)
-		vbb_batch_take(batch, order, min(nr, READ_ONCE(area[order].nr_free)), stop);
+		vbb_batch_take(batch, order, GFP_HIGHUSER, min(nr, READ_ONCE(area[order].nr_free)),
+			       stop);
 }
 
 /*
@@ -254,18 +354,19 @@ bool vbb_batch_inflate(struct vbb_batch *batch, unsigned long nr_pages, const bo
 		/* leave room for as many of each smaller order */
 		if (order < VBB_NR_ORDERS - 1)
 			nr = DIV_ROUND_UP(nr, 2);
-		nr = vbb_batch_take(batch, order, nr, stop);
+		/* what the kernel may have to move can be of single pages only */
+		nr = vbb_batch_take(batch, order, order ? GFP_HIGHUSER : balloon_mapping_gfp_mask(),
+				    nr, stop);
 		if (nr && order < VBB_NR_ORDERS - 1)
 			vbb_batch_take_near(batch, order, nr, stop);
 		else if (!nr && !order--)
 			break;
 	}
-	vbb_batch_close(batch);
 	return READ_ONCE(*stop) || (nr_pages <= nr_spare && !vbb_batch_wants(batch));
 }
 
 /**
- * vbb_batch_deflate() - take blocks from the balloon into an empty batch
+ * vbb_batch_deflate() - take blocks from the balloon into a batch
  * @batch: the batch
  * @from: the balloon's blocks
  * @nr_pages: pages wanted; a batch may be full with fewer, and the balloon empty
@@ -286,10 +387,10 @@ unsigned int vbb_batch_deflate(struct vbb_batch *batch, struct vbb_blocks *from,
 		if (!page)
 			break;
 		vbb_batch_add(batch, page, order);
+		batch->nr_wanted -= 1UL << order;
 		nr_split += split;
 		cond_resched();
 	}
-	vbb_batch_close(batch);
 	return nr_split;
 }
 

@@ -33,7 +33,7 @@ int vbb_tell_init(struct vbb_balloon *vb, u32 formats)
 	if (!vb->nr_slots)
 		return -EINVAL;
 	for (i = 0; i < vb->nr_slots; i++) {
-		vbb_blocks_init(&vb->slots[i].blocks);
+		vbb_blocks_init(&vb->slots[i].blocks, vb->blocks.managed);
 		vb->slots[i].buf = (u8 *)__get_free_pages(GFP_KERNEL, get_order(VBB_SLOT_LEN));
 		if (!vb->slots[i].buf)
 			return -ENOMEM;
@@ -60,20 +60,22 @@ void vbb_tell_exit(struct vbb_balloon *vb)
 	for (i = 0; i < vb->nr_slots && vb->slots[i].buf; i++) {
 		vbb_blocks_free(&vb->slots[i].blocks);
 		free_pages((unsigned long)vb->slots[i].buf, get_order(VBB_SLOT_LEN));
+		vb->slots[i].buf = NULL;
 	}
 	kvfree(vb->enc);
+	vb->enc = NULL;
 }
 
 /* Put as much of the batch into a message as it takes; msg->len is 0 where nothing can be named. */
-static void vbb_tell_encode(struct vbb_balloon *vb, struct vbb_slot *slot, struct vbb_msg *msg)
+static void vbb_tell_encode(struct vbb_balloon *vb, struct vbb_batch *batch, struct vbb_slot *slot,
+			    struct vbb_msg *msg)
 {
 	struct vbb_seg seg = { .base = slot->buf, .len = vb->msg_len };
-	struct vbb_batch *batch = &vb->batch;
 	int err;
 
 	*msg = (struct vbb_msg){};
 	vbb_enc_next(vb->enc, &seg, 1);
-	while (batch->rest.nr_pages || batch->pos < batch->nr) {
+	while (vbb_batch_left(batch)) {
 		if (!batch->rest.nr_pages)
 			vbb_batch_next(batch, vb->unit_shift);
 		err = vbb_enc_put(vb->enc, &batch->rest);
@@ -135,26 +137,27 @@ static void vbb_tell_break(struct vbb_balloon *vb)
 	vb->broken = true;
 }
 
-/**
- * vbb_tell_send() - send what is left of the batch, as far as slots are free
- * @vb: the balloon
- *
- * Return: true where nothing is left.
- */
-bool vbb_tell_send(struct vbb_balloon *vb)
+/* Returns true where nothing is left of the batch. */
+static bool vbb_tell_batch(struct vbb_balloon *vb, struct vbb_batch *batch)
 {
-	struct vbb_batch *batch = &vb->batch;
 	struct vbb_slot *slot;
 	struct vbb_msg msg;
 
-	while (batch->rest.nr_pages || batch->pos < batch->nr) {
+	if (!batch->pos)
+		vbb_batch_sort(batch);
+	while (vbb_batch_left(batch)) {
 		if (vb->head - vb->tail == vb->nr_slots)
+			return false;
+		/* a page that the device does not yet know to have left may be among these again */
+		if (batch->dir == VBB_INFLATE && vb->nr_late)
 			return false;
 		slot = &vb->slots[vb->head++ % vb->nr_slots];
 		slot->dir = batch->dir;
+		slot->late = batch == &vb->late;
 		slot->used = false;
-		vbb_tell_encode(vb, slot, &msg);
-		if (!batch->rest.nr_pages && batch->pos == batch->nr)
+		vb->nr_late += slot->late;
+		vbb_tell_encode(vb, batch, slot, &msg);
+		if (!vbb_batch_left(batch))
 			vbb_blocks_move(&slot->blocks, &batch->blocks);
 		if (!msg.len) {
 			slot->used = true;
@@ -165,7 +168,21 @@ bool vbb_tell_send(struct vbb_balloon *vb)
 			return false;
 		}
 	}
+	batch->pos = 0;
+	batch->nr = 0;
 	return true;
+}
+
+/**
+ * vbb_tell_send() - send what is left of the batches, as far as slots are free
+ * @vb: the balloon
+ *
+ * Return: true where nothing is left.
+ */
+bool vbb_tell_send(struct vbb_balloon *vb)
+{
+	return vbb_tell_batch(vb, &vb->late) && vbb_tell_batch(vb, &vb->moved) &&
+	       vbb_tell_batch(vb, &vb->batch);
 }
 
 static void vbb_tell_fault(struct vbb_balloon *vb, int err)
@@ -209,12 +226,15 @@ static void vbb_tell_retire(struct vbb_balloon *vb, struct vbb_slot *slot)
 	unsigned long nr_pages = slot->blocks.nr_pages;
 
 	vbb_tell_result(vb, slot);
+	vb->nr_late -= slot->late;
 	vb->moving[slot->dir] -= nr_pages;
 	if (slot->dir == VBB_INFLATE) {
 		vb->actual += nr_pages;
 		vbb_blocks_move(&vb->blocks, &slot->blocks);
+		vbb_move_push(vb);
 	} else {
 		vb->actual -= nr_pages;
+		vb->deflate_jiffies = jiffies;
 		vbb_blocks_free(&slot->blocks);
 	}
 }
