@@ -72,7 +72,7 @@ struct vbb_requests_counters {
 	u64 answers_bytes;		/* of all answers, headers included */
 	u64 walk_steps;			/* GET_UNUSED_PAGES: times that a zone's lock was taken */
 	u64 walk_pages;			/* named */
-	u64 walk_runs;			/* found; the same as named, but for a CANCEL */
+	u64 walk_runs;			/* runs of pages found in all steps */
 	u64 walk_ns;			/* time in the worker */
 	u64 walk_last_ns;		/* of it, for the last request */
 	u64 walk_lock_ns;		/* time with a zone's lock held */
@@ -97,12 +97,12 @@ struct vbb_requests {
 	struct vbb_seg seg;		/* its memory */
 	struct vbb_walk walk;
 	u64 walk_ns;
+	unsigned long drop_jiffies;	/* when caches may be dropped again */
 
 	spinlock_t lock;		/* protects all that follows; taken in interrupts */
 	bool running;			/* since ready, until stop, and the device is not broken */
 	bool fresh;			/* the worker has not seen the request */
 	bool waiting;			/* it waits for a message to come back */
-	unsigned long drop_jiffies;	/* when caches may be dropped again */
 	struct vbb_guest guest;
 	struct vbb_req_buf bufs[VBB_REQ_NR_BUFS];
 	unsigned int nr_bufs;		/* of them, as many as the queue can hold */
@@ -128,7 +128,7 @@ static void vbb_requests_break(struct vbb_requests *r)
 {
 	if (r->running)
 		dev_err(&r->vb->vdev->dev, "the device is broken; its requests are not served\n");
-	r->running = false;
+	WRITE_ONCE(r->running, false);
 }
 
 /* The queue has room: it can hold all buffers. And one segment takes no memory. */
@@ -395,30 +395,7 @@ static bool vbb_requests_walk(struct vbb_requests *r)
 			break;
 		}
 	}
-	vbb_requests_send(r);
 	return true;
-}
-
-static void vbb_requests_unused_pages(struct vbb_requests *r, const struct vbb_req *req, bool fresh)
-{
-	u64 begin_ns = ktime_get_ns();
-	bool ended;
-
-	if (!vbb_walk_allowed()) {
-		vbb_requests_end(r, VIRTIO_BALLOON_FLAG_UNSUPPORTED);
-		return;
-	}
-	if (fresh) {
-		r->walk_ns = 0;
-		vbb_walk_begin(&r->walk, req->arg0, req->arg1);
-	}
-	ended = vbb_requests_walk(r);
-	r->walk_ns += ktime_get_ns() - begin_ns;
-	if (!ended)
-		return;
-	vbb_requests_count_walk(r);
-	vbb_requests_end(r, vbb_requests_serving(r) ? VIRTIO_BALLOON_FLAG_DONE :
-						      VIRTIO_BALLOON_FLAG_CANCELLED);
 }
 
 static void vbb_requests_count_drop(struct vbb_requests *r, u64 nr_freed, u64 ns)
@@ -429,38 +406,78 @@ static void vbb_requests_count_drop(struct vbb_requests *r, u64 nr_freed, u64 ns
 	spin_unlock_irq(&r->lock);
 }
 
-static void vbb_requests_drop_cache(struct vbb_requests *r, const struct vbb_req *req)
+/* Returns the flag that ends the request; CONT where the worker is to come back. */
+static u16 vbb_requests_drop(struct vbb_requests *r, const struct vbb_req *req)
 {
 	struct vbb_drop drop = { .requests = r, .limit = U64_MAX };
-	u64 begin_ns = ktime_get_ns();
+	u64 begin_ns;
 	int err;
 
-	if (vbb_requests_serving(r) && time_before(jiffies, r->drop_jiffies)) {
+	if (!vbb_requests_serving(r))
+		return VIRTIO_BALLOON_FLAG_CANCELLED;
+	if (time_before(jiffies, r->drop_jiffies)) {
 		queue_delayed_work(r->wq, &r->work, r->drop_jiffies - jiffies);
-		return;
+		return VIRTIO_BALLOON_FLAG_CONT;
 	}
-	if (vbb_requests_serving(r) && !vbb_requests_open(r))
-		return;
+	if (!vbb_requests_open(r))
+		return VIRTIO_BALLOON_FLAG_CONT;
+	begin_ns = ktime_get_ns();
 	if (req->arg1)
 		drop.limit = req->arg1 >> (PAGE_SHIFT - VIRTIO_BALLOON_PAGE_SHIFT_MIN);
 	err = vbb_drop(&drop, req->arg0);
-	r->drop_jiffies = jiffies + msecs_to_jiffies(VBB_REQ_DROP_MS);
 	vbb_requests_count_drop(r, drop.nr_freed, ktime_get_ns() - begin_ns);
-	if (r->msg && !err)
-		vbb_enc_put_value(r->enc, drop.nr_freed);
+	r->drop_jiffies = jiffies + msecs_to_jiffies(VBB_REQ_DROP_MS);
+	if (err)
+		return VIRTIO_BALLOON_FLAG_UNSUPPORTED;
+	vbb_enc_put_value(r->enc, drop.nr_freed);
+	return VIRTIO_BALLOON_FLAG_DONE;
+}
+
+/* The same for GET_UNUSED_PAGES */
+static u16 vbb_requests_unused_pages(struct vbb_requests *r, const struct vbb_req *req, bool fresh)
+{
+	u64 begin_ns = ktime_get_ns();
+	bool ended;
+
+	if (!vbb_walk_allowed())
+		return VIRTIO_BALLOON_FLAG_UNSUPPORTED;
+	if (fresh) {
+		r->walk_ns = 0;
+		vbb_walk_begin(&r->walk, req->arg0, req->arg1);
+	}
+	ended = vbb_requests_walk(r);
+	r->walk_ns += ktime_get_ns() - begin_ns;
+	if (!ended)
+		return VIRTIO_BALLOON_FLAG_CONT;
+	vbb_requests_count_walk(r);
+	return VIRTIO_BALLOON_FLAG_DONE;
+}
+
+static void vbb_requests_serve(struct vbb_requests *r, const struct vbb_req *req, bool fresh)
+{
+	bool drop = req->cmd == VIRTIO_BALLOON_CMD_DROP_CACHE;
+	u16 flag;
+
+	if (fresh) {
+		r->opened = false;
+		r->cfg.cmd = req->cmd;
+		r->cfg.req_id = req->id;
+		r->cfg.formats = drop ? VBB_FMT_VALUES : r->formats;
+	}
+	flag = drop ? vbb_requests_drop(r, req) : vbb_requests_unused_pages(r, req, fresh);
+	if (flag == VIRTIO_BALLOON_FLAG_CONT)
+		return;
+	/* what is named so far is sent, or no longer wanted */
 	vbb_requests_send(r);
 	if (!vbb_requests_serving(r))
-		vbb_requests_end(r, VIRTIO_BALLOON_FLAG_CANCELLED);
-	else if (err)
-		vbb_requests_end(r, VIRTIO_BALLOON_FLAG_UNSUPPORTED);
-	else
-		vbb_requests_end(r, VIRTIO_BALLOON_FLAG_DONE);
+		flag = VIRTIO_BALLOON_FLAG_CANCELLED;
+	vbb_requests_end(r, flag);
 }
 
 static void vbb_requests_work(struct work_struct *work)
 {
 	struct vbb_requests *r = container_of(to_delayed_work(work), struct vbb_requests, work);
-	bool fresh, open = false, kick = false;
+	bool fresh = false, open = false, kick = false;
 	struct vbb_req req;
 
 	spin_lock_irq(&r->lock);
@@ -475,20 +492,8 @@ static void vbb_requests_work(struct work_struct *work)
 	spin_unlock_irq(&r->lock);
 	if (kick)
 		virtqueue_notify(r->vq);
-	if (!open)
-		return;
-	if (fresh) {
-		r->opened = false;
-		r->cfg.cmd = req.cmd;
-		r->cfg.req_id = req.id;
-		r->cfg.formats = VBB_FMT_VALUES;
-	}
-	if (req.cmd == VIRTIO_BALLOON_CMD_DROP_CACHE) {
-		vbb_requests_drop_cache(r, &req);
-	} else {
-		r->cfg.formats = r->formats;
-		vbb_requests_unused_pages(r, &req, fresh);
-	}
+	if (open)
+		vbb_requests_serve(r, &req, fresh);
 }
 
 /* All is as with a new device. */
@@ -610,8 +615,8 @@ void vbb_requests_ready(struct vbb_balloon *vb)
 	if (!r)
 		return;
 	spin_lock_irq(&r->lock);
-	r->running = true;
-	/* what the device has used by now, nobody listened */
+	WRITE_ONCE(r->running, true);
+	/* nobody listened so far, and the device may have asked */
 	kick = vbb_requests_talk(r);
 	spin_unlock_irq(&r->lock);
 	if (kick)

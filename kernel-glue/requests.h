@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What the host asks of the guest: the conversation on the host_request queue (requests.c), the walk
- * that finds unused pages (walk.c), and the dropping of caches (drop.c).
+ * What the host asks of the guest: the conversation on the host_request queue (requests.c), the
+ * walk that finds unused pages (walk.c), and the dropping of caches (drop.c).
  */
 #ifndef VBB_REQUESTS_H
 #define VBB_REQUESTS_H
@@ -52,7 +52,6 @@ struct vbb_drop {
 
 /* drop.c */
 int vbb_drop(struct vbb_drop *d, u64 modes);
-
 
 /* requests.c */
 int vbb_requests_init(struct vbb_balloon *vb, u32 formats);
