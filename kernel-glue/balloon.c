@@ -249,12 +249,6 @@ static void vbb_balloon_work(struct work_struct *work)
 		vbb_balloon_queue(vb, delay);
 }
 
-/* Does the kernel rely on what it left in free pages? */
-static bool vbb_free_pages_matter(void)
-{
-	return want_init_on_free() || page_poisoning_enabled_static();
-}
-
 static int vbb_balloon_validate(struct virtio_device *vdev)
 {
 	struct vbb_balloon *vb;
@@ -299,7 +293,8 @@ static const struct {
 	[VBB_VQ_STATS] = { "stats", VIRTIO_BALLOON_F_STATS_VQ, vbb_stats_used },
 	[VBB_VQ_HINT] = { "free_page_vq", VIRTIO_BALLOON_F_FREE_PAGE_HINT, vbb_hint_used },
 	[VBB_VQ_REPORT] = { "reporting_vq", VIRTIO_BALLOON_F_REPORTING, vbb_report_used },
-	[VBB_VQ_REQUEST] = { "host_request", VIRTIO_BALLOON_F_HOST_REQ_VQ },
+	[VBB_VQ_REQUEST] = { "host_request", VIRTIO_BALLOON_F_HOST_REQ_VQ,
+			     vbb_requests_used },
 };
 
 /*
@@ -534,6 +529,7 @@ static const unsigned int vbb_features_all[] = {
 	VIRTIO_BALLOON_F_PAGE_POISON,
 	VIRTIO_BALLOON_F_REPORTING,
 	VIRTIO_BALLOON_F_PAGE_BITMAP,
+	VIRTIO_BALLOON_F_HOST_REQ_VQ,
 	VIRTIO_BALLOON_F_PAGE_RECORDS,
 };
 

@@ -281,6 +281,7 @@ int vbb_oom_ready(struct vbb_balloon *vb);
 void vbb_oom_stop(struct vbb_balloon *vb);
 
 /* pages.c */
+bool vbb_free_pages_matter(void);
 void vbb_blocks_init(struct vbb_blocks *b, bool managed);
 void vbb_blocks_move(struct vbb_blocks *to, struct vbb_blocks *from);
 void vbb_blocks_free(struct vbb_blocks *b);

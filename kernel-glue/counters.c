@@ -71,6 +71,7 @@ static int vbb_counters_show(struct seq_file *m, void *unused)
 			seq_printf(m, "fault_%s %llu\n", name, vb->counters.fault[i]);
 	}
 	mutex_unlock(&vb->lock);
+	vbb_requests_show(m, vb);
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(vbb_counters);

@@ -17,6 +17,16 @@
 static_assert(VBB_NR_ORDERS <= 1 << VBB_KEY_ORDER_BITS);
 
 /**
+ * vbb_free_pages_matter() - does the kernel rely on what it left in free pages?
+ *
+ * Return: true where it checks that, or takes it for zeros.
+ */
+bool vbb_free_pages_matter(void)
+{
+	return want_init_on_free() || page_poisoning_enabled_static();
+}
+
+/**
  * vbb_blocks_init() - no blocks
  * @b: for blocks; any content
  * @managed: they shall count among the guest's memory, as it can have them at any time

@@ -439,7 +439,7 @@ static u16 vbb_requests_unused_pages(struct vbb_requests *r, const struct vbb_re
 	u64 begin_ns = ktime_get_ns();
 	bool ended;
 
-	if (!vbb_walk_allowed())
+	if (vbb_free_pages_matter())
 		return VIRTIO_BALLOON_FLAG_UNSUPPORTED;
 	if (fresh) {
 		r->walk_ns = 0;
@@ -554,7 +554,7 @@ int vbb_requests_init(struct vbb_balloon *vb, u32 formats)
 {
 	struct vbb_requests *r;
 
-	if (!virtio_has_feature(vb->vdev, VIRTIO_BALLOON_F_HOST_REQ_VQ))
+	if (!__virtio_test_bit(vb->vdev, VIRTIO_BALLOON_F_HOST_REQ_VQ))
 		return 0;
 	r = kzalloc(sizeof(*r), GFP_KERNEL);
 	if (!r)

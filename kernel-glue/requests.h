@@ -39,7 +39,6 @@ struct vbb_walk {
 /* walk.c */
 int vbb_walk_init(struct vbb_walk *w);
 void vbb_walk_exit(struct vbb_walk *w);
-bool vbb_walk_allowed(void);
 void vbb_walk_begin(struct vbb_walk *w, u64 first, u64 nr_frames);
 void vbb_walk_step(struct vbb_walk *w);
 

@@ -39,17 +39,6 @@ void vbb_walk_exit(struct vbb_walk *w)
 }
 
 /**
- * vbb_walk_allowed() - may unused pages be named at all?
- *
- * Return: false where the kernel relies on what free pages contain: the host may give such a page
- * back with content that is older.
- */
-bool vbb_walk_allowed(void)
-{
-	return !page_poisoning_enabled_static() && !want_init_on_free();
-}
-
-/**
  * vbb_walk_begin() - begin a walk
  * @w: the walk
  * @first: the window's first frame, of 4 KiB

@@ -16,6 +16,8 @@ import struct
 import tempfile
 import threading
 
+F_MUST_TELL_HOST, F_STATS_VQ, F_DEFLATE_ON_OOM = 0, 1, 2
+F_FREE_PAGE_HINT, F_PAGE_POISON, F_REPORTING = 3, 4, 5
 F_VERSION_1, F_PROTOCOL = 32, 30
 F_PAGE_BITMAP, F_HOST_REQ_VQ, F_PAGE_RECORDS = 60, 61, 62
 
@@ -59,7 +61,7 @@ class HostileDevice:
         self.features = sum(1 << bit for bit in (*features, F_PROTOCOL))
         self.policy = policy or (lambda chain: None)
         self.accepted = None
-        self.actual = 0
+        self.actual = self.hint_id = self.poison_val = 0
         self.chains = []
         self.changed = threading.Condition(threading.RLock())
         self._num_pages = 0
@@ -102,8 +104,34 @@ class HostileDevice:
         """Asks for so many pages, whatever that means to the guest."""
         with self.changed:
             self._num_pages = num_pages
-            if self._backend is not None:
-                os.write(self._backend, struct.pack("<III", BACKEND_CONFIG_CHANGE, VERSION, 0))
+            self._config_changed()
+
+    def set_hint(self, hint_id):
+        """Asks for free page hints, says STOP or DONE."""
+        with self.changed:
+            self.hint_id = hint_id
+            self._config_changed()
+
+    def _config_changed(self):
+        if self._backend is not None:
+            os.write(self._backend, struct.pack("<III", BACKEND_CONFIG_CHANGE, VERSION, 0))
+
+    def queue_of(self, feature):
+        """The number of a feature's queue: those not offered take none."""
+        bring = (F_STATS_VQ, F_FREE_PAGE_HINT, F_REPORTING, F_HOST_REQ_VQ)
+        offered = [bit for bit in bring if self.features >> bit & 1]
+        return 2 + offered.index(feature)
+
+    def write_gpa(self, gpa, data):
+        """What a device does that has other content for a page."""
+        with self.changed:
+            memory, offset = self._at_gpa(gpa)
+            memory[offset:offset + len(data)] = data
+
+    def interrupt(self, index):
+        """Interrupts the driver, for nothing."""
+        with self.changed:
+            self.set_used(index, self._queues[index].next_used)
 
     def wait(self, condition, timeout):
         """Waits for something that a message or a chain brings; returns whether it came."""
@@ -136,8 +164,9 @@ class HostileDevice:
             os.write(queue.call, struct.pack("<Q", 1))
 
     def answer(self, chain):
-        """What an honest device that has no RAM of this guest would say."""
-        self.use(chain, result() if chain.room else b"")
+        """What an honest device that has no RAM of this guest would say, and asks for nothing."""
+        if chain.queue < 2:
+            self.use(chain, result() if chain.room else b"")
 
     # vhost-user
 
@@ -216,7 +245,8 @@ class HostileDevice:
             return struct.pack("<Q", PROTOCOL_FEATURES)
         if request == GET_CONFIG:
             offset, size, _ = struct.unpack_from("<III", payload)
-            config = struct.pack("<II", self._num_pages, self.actual).ljust(offset + size, b"\0")
+            config = struct.pack("<IIII", self._num_pages, self.actual, self.hint_id,
+                                 self.poison_val).ljust(offset + size, b"\0")
             return payload[:12] + config[offset:offset + size]
         if request == GET_VRING_BASE:
             index, = struct.unpack_from("<I", payload)
@@ -228,6 +258,8 @@ class HostileDevice:
             offset, size, _ = struct.unpack_from("<III", payload)
             if offset == 4 and size == 4:
                 self.actual, = struct.unpack_from("<I", payload, 12)
+            elif offset == 12 and size == 4:
+                self.poison_val, = struct.unpack_from("<I", payload, 12)
         elif request == SET_MEM_TABLE:
             for i, fd in enumerate(fds):
                 gpa, size, uva, offset = struct.unpack_from("<QQQQ", payload, 8 + 32 * i)
