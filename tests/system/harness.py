@@ -136,8 +136,8 @@ class LinuxGuest(Child):
             thread.start()
         try:
             self.booted(boot_timeout)
-            self._mem_files = list(self._find_memory())
-            if sum(os.stat(path).st_size for path in self._mem_files) < mem_len:
+            self.memory_files = list(self._find_memory())
+            if sum(os.stat(path).st_size for path in self.memory_files) < mem_len:
                 raise HarnessError("the guest's memory is not there")
         except BaseException:
             self.kill()
@@ -238,7 +238,7 @@ class LinuxGuest(Child):
 
     def populate(self):
         """Lets the host give memory for all that the guest has not touched, in no time."""
-        for path in self._mem_files:
+        for path in self.memory_files:
             fd = os.open(path, os.O_RDWR)
             try:
                 os.posix_fallocate(fd, 0, os.fstat(fd).st_size)
@@ -273,11 +273,18 @@ class LinuxGuest(Child):
 
     def host_len(self):
         """Bytes of the host's memory that the guest's memory takes."""
-        return sum(os.stat(path).st_blocks * 512 for path in self._mem_files)
+        return sum(os.stat(path).st_blocks * 512 for path in self.memory_files)
 
     def reports(self):
         with self._changed:
             return find_reports(list(self.console))
+
+    def wait_line(self, text, first, timeout):
+        """Waits until the console has a line with the text, from its line number first on."""
+        with self._changed:
+            if not self._changed.wait_for(
+                    lambda: any(text in line for line in self.console[first:]), timeout):
+                raise HarnessError(f"no '{text}' in {timeout} s\n{self.tail()}")
 
     def tail(self, nr_lines=25):
         return "\n".join("    | " + line for line in self.console[-nr_lines:])

@@ -5,42 +5,46 @@ import os
 import pathlib
 import socket
 import tempfile
+import time
 
-from harness import LinuxGuest, MIB, Qmp
+from harness import HarnessError, LinuxGuest, MIB, Qmp
 
 BALLOON = "/machine/peripheral/balloon"
 # In an order in which each finds what it needs.
-BUS_MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev",
-               "virtio_pci")
+BASE_MODULES = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev",
+                "virtio_pci", "button")
 
 
 class Guest(LinuxGuest):
     """A running guest.
 
-    kernel: a folder of stock-kernel, initrd: the initial ramdisk, files: what of the host's files
-    the guest has, too (modules), mem_mib: the guest's RAM, in equal parts for each of the nodes,
-    device: the balloon device and its properties, none where it is empty, append: more words for
-    the kernel's command line, arguments: more for QEMU, log: where the console goes, else nowhere
-    but to self.console.
+    kernel: a folder of stock-kernel, image: vmlinux boots in half the time, but is loaded anew over
+    a sleeping kernel, initrd: the initial ramdisk, files: what of the host's files the guest has,
+    too (modules), mem_mib: the guest's RAM, in equal parts for each of the nodes, device: the
+    balloon device and its properties, none where it is empty, append: more words for the kernel's
+    command line, arguments: more for QEMU, log: where the console goes, else nowhere but to
+    self.console.
     """
 
     def __init__(self, kernel, initrd, files=(), mem_mib=512, cpus=1, nodes=1,
-                 device="virtio-balloon-pci", append=(), arguments=(), qemu="qemu-system-x86_64",
-                 log=None, boot_timeout=120):
+                 device="virtio-balloon-pci", append=(), arguments=(), image="vmlinux",
+                 qemu="qemu-system-x86_64", log=None, boot_timeout=120):
         kernel = pathlib.Path(kernel)
-        self._modules = [kernel / "modules" / f"{name}.ko" for name in BUS_MODULES]
+        self._modules = [kernel / "modules" / f"{name}.ko" for name in BASE_MODULES]
         folder = tempfile.mkdtemp(prefix="vbb-guest-")
         ramdisk = os.path.join(folder, "initrd")
         first = pathlib.Path(initrd).read_bytes()
         pathlib.Path(ramdisk).write_bytes(first + bytes(-len(first) % 4) +
                                           archive([*self._modules, *files]))
         ours, theirs = socket.socketpair()
-        argv = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-M", "q35,hpet=off",
+        argv = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-M", "pc",
                 "-accel", "tcg,thread=multi", "-cpu", "max", "-m", f"{mem_mib}M",
                 "-smp", f"{cpus},sockets={nodes}",
-                "-kernel", kernel / "vmlinux", "-initrd", ramdisk, "-append",
-                " ".join(["console=ttyS0", "vbb_tty=/dev/ttyS1", "printk.time=0", "nowatchdog",
+                "-kernel", kernel / image, "-initrd", ramdisk, "-append",
+                " ".join(["console=ttyS0", "vbb_tty=/dev/ttyS1", "printk.time=0", "panic=-1",
+                          "no_console_suspend", "nowatchdog",
                           "rcupdate.rcu_cpu_stall_suppress=1", *append]),
+                "-action", "reboot=shutdown",
                 "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
                 "-chardev", f"socket,id=agent,fd={theirs.fileno()}", "-serial", "chardev:agent",
                 "-chardev", f"socket,id=qmp,path={folder}/qmp,server=on,wait=off",
@@ -75,8 +79,26 @@ class Guest(LinuxGuest):
 
     def reset(self, timeout=120):
         """Pushes the reset button and waits until the guest is there again."""
+        self.qmp.execute("set-action", reboot="reset")
         self.qmp.execute("system_reset")
         self.booted(timeout)
+        self.qmp.execute("set-action", reboot="shutdown")
+
+    def sleep(self, state, timeout=60):
+        """Sends the guest to sleep, "freeze" or "mem", and wakes it up."""
+        nr_lines = len(self.console)
+        command = self.start(f"write /sys/power/state {state}")
+        if state == "mem":
+            if self.qmp.wait_event("SUSPEND", timeout) is None:
+                raise HarnessError(f"the guest does not suspend\n{self.tail()}")
+            self.qmp.execute("system_wakeup")
+        else:
+            self.wait_line("Freezing remaining freezable tasks completed", nr_lines, timeout)
+            # Pressed too early the button would be an argument against sleeping.
+            time.sleep(1)
+            self.qmp.execute("system_powerdown")
+        self.finish(command, timeout)
+        self.wait_line("PM: suspend exit", nr_lines, timeout)
 
     def actual_len(self):
         """Bytes that the guest has left, as the device knows it."""
