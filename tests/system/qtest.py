@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+"""Drives a balloon device of QEMU's without a guest: QEMU's test protocol plays CPU and driver.
+
+The machine is microvm, whose virtio devices are a few registers each; its CPUs never run, so that
+every byte in memory and every moment of a conversation is the test's.
+"""
+
+import base64
+import os
+import pathlib
+import socket
+import struct
+import tempfile
+import time
+
+from harness import Child, HarnessError, MIB, Qmp
+
+BALLOON = "/machine/peripheral/balloon"
+REGISTERS = 0xfeb00000
+PAGE_LEN = 4096
+QUEUE_SIZE = 64
+DESC_NEXT, DESC_WRITE = 1, 2
+DRIVER, DRIVER_OK, FEATURES_OK = 2, 4, 8
+VERSION_1, PAGE_BITMAP, HOST_REQ_VQ, PAGE_RECORDS = 32, 60, 61, 62
+INFLATE, DEFLATE = 0, 1
+GET_UNUSED_PAGES, DROP_CACHE, CANCEL = range(3)
+CONT, DONE, UNSUPPORTED, BUSY, CANCELLED, FAILED = range(6)
+BITMAP, RECORDS, VALUES = range(3)
+OK, PARTIAL, INHIBITED, MALFORMED = range(4)
+
+# Where rings and buffers lie; tests have the memory below.
+ARENA_LEN = 8 * MIB
+
+
+def header(payload, cmd=0, flag=0, form=BITMAP, req_id=0, start_pfn=0, page_shift=12):
+    return struct.pack("<HHHHQQQ", cmd, page_shift, flag, form, req_id, start_pfn,
+                       len(payload)) + payload
+
+
+def bitmap(start_pfn, bits, **fields):
+    return header(bits, start_pfn=start_pfn, **fields)
+
+
+def extents(runs, **fields):
+    """A message that names runs, each a pfn and a number of pages."""
+    words = b"".join(struct.pack("<QQ", 63 << 58 | pfn, nr) for pfn, nr in runs)
+    return header(words, form=RECORDS, **fields)
+
+
+class Machine(Child):
+    """A QEMU whose CPUs do nothing.
+
+    device: the balloon device and its properties, backend: what its memory is, arguments: more for
+    QEMU, log: where its messages go.
+    """
+
+    def __init__(self, qemu, device="virtio-balloon-bmap-device", mem_mib=64,
+                 backend="memory-backend-memfd,share=on", arguments=(), log=None):
+        folder = tempfile.mkdtemp(prefix="vbb-qtest-")
+        argv = [qemu, "-nodefaults", "-no-user-config", "-display", "none",
+                "-M", "microvm,pit=off,pic=off,rtc=off,isa-serial=off,memory-backend=ram0",
+                "-accel", "qtest", "-m", f"{mem_mib}M",
+                "-global", "virtio-mmio.force-legacy=false",
+                "-object", f"{backend},id=ram0,size={mem_mib}M",
+                "-qtest", f"unix:{folder}/qtest,server=on,wait=off", "-qtest-log", "none",
+                "-chardev", f"socket,id=qmp,path={folder}/qmp,server=on,wait=off",
+                "-mon", "chardev=qmp,mode=control",
+                "-device", f"{device},id=balloon,bus=virtio-mmio-bus.0"]
+        output = open(log, "ab") if log else None
+        super().__init__([*argv, *arguments], folder, stdout=output, stderr=output)
+        if output:
+            output.close()
+        self.mem_len = mem_mib * MIB
+        self.folder = folder
+        self.queues = {}
+        self._arena = self.mem_len - ARENA_LEN
+        try:
+            self.qmp = Qmp(f"{folder}/qmp")
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            self._socket.settimeout(60)
+            self._socket.connect(f"{folder}/qtest")
+            self._reader = self._socket.makefile("rb")
+        except BaseException:
+            self.kill()
+            raise
+
+    def reports(self):
+        return []
+
+    # The test protocol
+
+    def command(self, *words):
+        self._socket.sendall(" ".join(map(str, words)).encode() + b"\n")
+        line = self._reader.readline().decode().split()
+        if not line or line[0] != "OK":
+            raise HarnessError(f"qtest: {words[0]}: {line or 'QEMU is gone'}")
+        return line[1] if len(line) > 1 else ""
+
+    def read(self, addr, length):
+        """Guest memory."""
+        return base64.b64decode(self.command("b64read", addr, length))
+
+    def write(self, addr, data):
+        """Guest memory, as a CPU writes it: migration's log of writes sees it."""
+        self.command("b64write", addr, len(data), base64.b64encode(data).decode())
+
+    def fill(self, addr, length, value):
+        self.command("memset", addr, length, value)
+
+    def reg(self, offset):
+        return int(self.command("readl", REGISTERS + offset), 16)
+
+    def set_reg(self, offset, value):
+        self.command("writel", REGISTERS + offset, value)
+
+    # The driver
+
+    def alloc(self, length):
+        """A buffer that is never freed, at a page of its own."""
+        addr = self._arena
+        self._arena += -(-length // PAGE_LEN) * PAGE_LEN
+        if self._arena > self.mem_len:
+            raise HarnessError("the arena is full")
+        return addr
+
+    def offered(self):
+        features = 0
+        for word in range(2):
+            self.set_reg(0x14, word)
+            features |= self.reg(0x10) << 32 * word
+        return features
+
+    def start(self, accept=~0, queues=(INFLATE, DEFLATE)):
+        """Resets the device and makes it ready; with host requests their queue, too."""
+        self._arena = self.mem_len - ARENA_LEN
+        self.set_reg(0x70, 0)
+        self.set_reg(0x70, DRIVER)
+        self.features = self.offered() & accept
+        for word in range(2):
+            self.set_reg(0x24, word)
+            self.set_reg(0x20, self.features >> 32 * word & 0xffffffff)
+        self.set_reg(0x70, DRIVER | FEATURES_OK)
+        if not self.reg(0x70) & FEATURES_OK:
+            raise HarnessError("the device does not take these features")
+        self.requests = None
+        self.queues = {index: Queue(self, index) for index in queues}
+        if self.features >> HOST_REQ_VQ & 1:
+            index = 2 + sum(self.offered() >> bit & 1 for bit in (1, 3, 5))
+            self.requests = self.queues[index] = Queue(self, index)
+        self.set_reg(0x70, DRIVER | FEATURES_OK | DRIVER_OK)
+
+    def adopt(self, source):
+        """Goes on with the rings of a machine that has migrated here."""
+        self.queues = {index: queue.moved(self) for index, queue in source.queues.items()}
+        self.requests = self.queues.get(source.requests.index) if source.requests else None
+        self._arena = source._arena
+
+    def inflate(self, message, queue=INFLATE, timeout=60):
+        """Sends a message; returns nr_pages, status and discard_shift of the result."""
+        result = self.alloc(16)
+        self.queues[queue].put([(self.buffer(message), len(message))], [(result, 16)])
+        length = self.queues[queue].get(timeout)[1]
+        if length != 16:
+            raise HarnessError(f"used with length {length}")
+        nr_pages, status, shift, reserved = struct.unpack("<QHHI", self.read(result, 16))
+        if reserved:
+            raise HarnessError("a reserved field is not 0")
+        return nr_pages, status, shift
+
+    def buffer(self, data):
+        addr = self.alloc(len(data))
+        self.write(addr, data)
+        return addr
+
+    def property(self, name):
+        for path in (BALLOON, BALLOON + "/virtio-backend"):
+            try:
+                return self.qmp.execute("qom-get", path=path, property=name)
+            except HarnessError:
+                pass
+        raise HarnessError(f"no property {name}")
+
+    def memory_file(self):
+        """The file that is the guest's memory."""
+        for entry in pathlib.Path(f"/proc/{self.pid}/fd").iterdir():
+            if os.readlink(entry).startswith("/memfd:memory-backend-memfd"):
+                return entry
+        raise HarnessError("the memory is no file")
+
+    def host_len(self):
+        """Bytes that the guest's memory takes on the host."""
+        return os.stat(self.memory_file()).st_blocks * 512
+
+    def populate(self):
+        """Lets the host give all memory."""
+        self.fill(0, self.mem_len, 0)
+
+    def kill(self):
+        for name in ("_reader", "_socket", "qmp"):
+            if hasattr(self, name):
+                getattr(self, name).close()
+        super().kill()
+
+
+class Queue:
+    """A split virtqueue of the driver's."""
+
+    def __init__(self, machine, index):
+        self.machine, self.index = machine, index
+        self.desc, self.avail, self.used = (machine.alloc(n * QUEUE_SIZE + 6) for n in (16, 2, 8))
+        self.next_desc = self.next_avail = self.next_used = 0
+        machine.set_reg(0x30, index)
+        if machine.reg(0x34) < QUEUE_SIZE:
+            raise HarnessError(f"no queue {index}")
+        machine.set_reg(0x38, QUEUE_SIZE)
+        machine.fill(self.used, 6, 0)
+        for base, register in ((self.desc, 0x80), (self.avail, 0x90), (self.used, 0xa0)):
+            machine.set_reg(register, base & 0xffffffff)
+            machine.set_reg(register + 4, base >> 32)
+        machine.write(self.avail, bytes(4))
+        machine.set_reg(0x44, 1)
+
+    def moved(self, machine):
+        queue = Queue.__new__(Queue)
+        queue.__dict__.update(self.__dict__, machine=machine)
+        return queue
+
+    def put(self, out, in_=(), kick=True):
+        """Makes a chain available: buffers to read, then to write. Returns its id."""
+        parts = [(*part, 0) for part in out] + [(*part, DESC_WRITE) for part in in_]
+        head = self.next_desc
+        for number, (addr, length, flags) in enumerate(parts):
+            this = (head + number) % QUEUE_SIZE
+            last = number == len(parts) - 1
+            self.machine.write(self.desc + 16 * this, struct.pack(
+                "<QIHH", addr, length, flags | (0 if last else DESC_NEXT),
+                0 if last else (this + 1) % QUEUE_SIZE))
+        self.next_desc = (head + len(parts)) % QUEUE_SIZE
+        self.machine.write(self.avail + 4 + 2 * (self.next_avail % QUEUE_SIZE),
+                           struct.pack("<H", head))
+        self.next_avail += 1
+        self.machine.write(self.avail + 2, struct.pack("<H", self.next_avail & 0xffff))
+        if kick:
+            self.kick()
+        return head
+
+    def kick(self):
+        self.machine.set_reg(0x50, self.index)
+
+    def pending(self):
+        """How many chains the device has given back that were not taken yet."""
+        (index,) = struct.unpack("<H", self.machine.read(self.used + 2, 2))
+        return (index - self.next_used) & 0xffff
+
+    def get(self, timeout=10):
+        """Takes the next chain that the device gives back: its id and length."""
+        deadline = time.monotonic() + timeout
+        while not self.pending():
+            if time.monotonic() > deadline:
+                raise HarnessError(f"queue {self.index}: nothing comes back in {timeout} s")
+            time.sleep(0.001)
+        slot = self.used + 4 + 8 * (self.next_used % QUEUE_SIZE)
+        self.next_used += 1
+        return struct.unpack("<II", self.machine.read(slot, 8))
