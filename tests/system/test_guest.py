@@ -19,6 +19,7 @@ import sys
 import time
 
 import hostile
+import requests_guest
 import standard
 import tap
 from harness import CommandError, MIB, PAGE_LEN
@@ -162,6 +163,12 @@ class Rig:
             raise Failure(f"{when} the guest has {self.guest.free_len() // 1024} KiB free, "
                           f"not {nr_bytes // 1024}, after {timeout} s") from None
 
+    def expect_inflated(self, when):
+        """A driver that was started anew has found the target that stands."""
+        poll(lambda: self.device.actual_len() == self.mem_len - self.inflate_len, self.timeout,
+             f"{when} the balloon is inflated")
+        self.expect_free(self.free - self.inflate_len, when)
+
     def expect_returned(self, when):
         """No page is missing of those that the guest had before the driver was loaded."""
         # Sysfs forgets a device before its driver has.
@@ -202,6 +209,12 @@ class Rig:
         self.intact()
         self.clean()
         self.guest.poweroff()
+
+    def inject(self, what, **settings):
+        """Sets up one of the kernel's fault injections, so that it looks at every allocation."""
+        settings = {"verbose": 0, "ignore-gfp-wait": "N", **settings}
+        for name, value in settings.items():
+            self.guest.write(f"/sys/kernel/debug/{what}/{name}", str(value))
 
     def close(self):
         self.stack.close()
@@ -285,7 +298,7 @@ def rmmod_inflated(rig, driver):
     rig.unload()
     rig.intact()
     rig.load(driver)
-    rig.expect_free(rig.free - rig.inflate_len, "loaded again", rig.timeout)
+    rig.expect_inflated("loaded again")
     rig.deflate()
     rig.unload()
     rig.finish()
@@ -317,7 +330,7 @@ def rebind(rig, driver):
         rig.guest.write(f"{bound}/unbind", "virtio0")
         rig.expect_returned("unbound")
         rig.guest.write(f"{bound}/bind", "virtio0")
-        rig.expect_free(rig.free - rig.inflate_len, "bound again", rig.timeout)
+        rig.expect_inflated("bound again")
         rig.deflate()
     rig.intact()
     rig.finish()
@@ -336,7 +349,7 @@ def reconnect(rig, driver):
         rig.guest.write(f"{platform}/unbind", name)
         rig.expect_returned("disconnected")
         rig.guest.write(f"{platform}/bind", name)
-        rig.expect_free(rig.free - rig.inflate_len, "connected again", rig.timeout)
+        rig.expect_inflated("connected again")
         rig.deflate()
     rig.intact()
     rig.finish()
@@ -398,13 +411,6 @@ def too_much(rig, driver):
     rig.finish()
 
 
-def inject(rig, what, **settings):
-    """Sets up one of the kernel's fault injections, so that it looks at every allocation."""
-    settings = {"verbose": 0, "ignore-gfp-wait": "N", **settings}
-    for name, value in settings.items():
-        rig.guest.write(f"/sys/kernel/debug/{what}/{name}", str(value))
-
-
 def probe_fails(rig, driver):
     """Each allocation of the driver's start fails once: it starts all the same, or leaves no trace.
 
@@ -418,8 +424,8 @@ def probe_fails(rig, driver):
         rig.load(driver)
         bound = rig.guest.sh("readlink -f /sys/bus/virtio/devices/virtio0/driver").strip()
         rig.guest.write(f"{bound}/unbind", "virtio0")
-        inject(rig, "failslab")
-        inject(rig, "fail_page_alloc", **{"ignore-gfp-highmem": "N", "min-order": 0})
+        rig.inject("failslab")
+        rig.inject("fail_page_alloc", **{"ignore-gfp-highmem": "N", "min-order": 0})
         failed, error = rig.guest.write_failing(f"{bound}/bind", nth, "virtio0")
         check(error in (0, errno.ENOMEM, errno.ENODEV), f"allocation {nth} failed: error {error}")
         refused += error != 0
@@ -439,8 +445,8 @@ def blocks_fail(rig, driver):
     rig.start_guest()
     rig.guest.hold()
     rig.load(driver)
-    inject(rig, "fail_page_alloc", **{"ignore-gfp-highmem": "N", "min-order": 1, "times": -1,
-                                      "probability": 90})
+    rig.inject("fail_page_alloc", **{"ignore-gfp-highmem": "N", "min-order": 1, "times": -1,
+                                     "probability": 90})
     rig.inflate()
 
     def stopped():
@@ -689,6 +695,7 @@ def cases(flavour):
     for after in (0, 1, 2):
         yield f"ours, dies after {after} messages", dies, (ours, after), {}
     yield from standard.cases(flavour)
+    yield from requests_guest.cases(flavour, ours)
 
 
 def main():
