@@ -63,32 +63,36 @@ static int read_line(struct vbb_lines *l, char *line, size_t len, const char **w
 	return *wrong || !r.nr_pages ? 0 : vbb_runs_add(to, &r);
 }
 
-int vbb_lines_read(struct vbb_lines *l, int argc, char **argv, int optind)
+int vbb_lines_take(struct vbb_lines *l, struct vbb_in *in)
 {
 	const char *wrong = NULL;
 	vbb_u64 line_nr = 0;
 	char *line = NULL;
+	int err, status = 0;
 	size_t room = 0;
-	struct vbb_in file;
 	ssize_t len;
-	int err, status;
 
-	status = vbb_in_open(&file, argc, argv, optind);
-	if (status)
-		return status;
-	while (!status && (len = getline(&line, &room, file.f)) > 0) {
+	while (!status && (len = getline(&line, &room, in->f)) > 0) {
 		line_nr++;
 		status = read_line(l, line, (size_t)len, &wrong);
 		if (wrong) {
-			vbb_warn("%s: line %" PRIu64 ": %s", file.name, line_nr, wrong);
+			vbb_warn("%s: line %" PRIu64 ": %s", in->name, line_nr, wrong);
 			status = VBB_EXIT_DATA;
 		}
 	}
 	free(line);
-	err = vbb_in_close(&file);
+	err = vbb_in_close(in);
 	vbb_runs_sort(&l->pages);
 	vbb_runs_sort(&l->ram);
 	return err ? err : status;
+}
+
+int vbb_lines_read(struct vbb_lines *l, int argc, char **argv, int optind)
+{
+	struct vbb_in in;
+	int status = vbb_in_open(&in, argc, argv, optind);
+
+	return status ? status : vbb_lines_take(l, &in);
 }
 
 void vbb_lines_fini(struct vbb_lines *l)

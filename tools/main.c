@@ -14,6 +14,7 @@ static const struct vbb_cmd {
 	{ "dump", vbb_cmd_dump, "every field and record of messages" },
 	{ "gen", vbb_cmd_gen, "runs of pages by a pattern, or of this machine" },
 	{ "map", vbb_cmd_map, "a picture of a guest's memory, free against used" },
+	{ "ctl", vbb_cmd_ctl, "a device that runs, asked through its QMP socket" },
 #ifdef VBB_HAVE_DEVICE
 	{ "device", vbb_cmd_device, "a balloon device that speaks vhost-user" },
 #endif
@@ -32,7 +33,8 @@ static void print_help(FILE *f)
 	      "  --help     print this and exit\n"
 	      "  --version  print the version and exit\n"
 	      "\n"
-	      "Exit status: 0; 64 usage; 65 malformed input; 66 cannot read; 74 cannot write.\n",
+	      "Exit status: 0; 64 usage; 65 malformed input; 66 cannot read; 74 cannot write;\n"
+	      "others by vbb(1).\n",
 	      f);
 }
 

@@ -95,26 +95,6 @@ void vbb_map_layout(struct vbb_map *m, vbb_u32 nr_cols, vbb_u32 nr_rows_max)
 	m->nr_rows = (vbb_u32)nr_rows;
 }
 
-void vbb_map_size(const struct vbb_map *m, vbb_u64 nr_pages, char text[24])
-{
-	static const char units[][4] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
-	double size = (double)nr_pages * (double)vbb_pow2(m->page_shift - 10);
-	unsigned int unit = 0;
-	size_t len;
-
-	for (; size >= 1024 && unit < ARRAY_SIZE(units) - 1; unit++)
-		size /= 1024;
-	len = (size_t)snprintf(text, 24, "%.2f", size);
-	while (text[len - 1] == '0')
-		len--;
-	if (text[len - 1] == '.')
-		len--;
-	if (nr_pages)
-		snprintf(text + len, 24 - len, " %s", units[unit]);
-	else
-		strcpy(text, "0");
-}
-
 void vbb_map_percent(vbb_u64 part, vbb_u64 whole, char text[16])
 {
 	vbb_u32 permille = (vbb_u32)(part * 1000 / (whole ? whole : 1));
@@ -235,8 +215,8 @@ static void draw_text(struct vbb_map *m, const struct job *job)
 
 static int run(const struct job *job, int argc, char **argv)
 {
-	struct vbb_lines in = { .end_pfn = vbb_pfn_end((vbb_u32)job->page_shift), .with_ram = true };
 	struct vbb_map m = { .page_shift = (vbb_u32)job->page_shift };
+	struct vbb_lines in = { .end_pfn = vbb_pfn_end(m.page_shift), .with_ram = true };
 	int status = vbb_lines_read(&in, argc, argv, optind);
 
 	if (!status)

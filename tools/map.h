@@ -21,7 +21,7 @@ struct vbb_map {
 	struct {
 		vbb_u64 nr_runs;
 		vbb_u64 nr_pages;
-	} order[VBB_MAP_NR_ORDERS];	/* free runs of 2^order pages or more, but less than twice that */
+	} order[VBB_MAP_NR_ORDERS];	/* free runs of 2^order pages to 2^(order + 1) - 1 */
 	vbb_u64 first_pfn;	/* where the first row begins, a multiple of a row */
 	vbb_u32 cell_order;	/* log2 of a cell's pages */
 	vbb_u32 nr_cols;	/* cells in a row */
@@ -73,14 +73,6 @@ struct vbb_map_cell vbb_map_next(const struct vbb_map *m, struct vbb_map_cursor 
  * Return: 0 (all used) to nr_shades - 1 (all free).
  */
 vbb_u32 vbb_map_shade(const struct vbb_map_cell *cell, vbb_u32 nr_shades);
-
-/**
- * vbb_map_size() - write a number of pages as a size
- * @m: the map
- * @nr_pages: the number
- * @text: receives a text such as "1.5 GiB"
- */
-void vbb_map_size(const struct vbb_map *m, vbb_u64 nr_pages, char text[24]);
 
 /**
  * vbb_map_percent() - write a share, never more than it is

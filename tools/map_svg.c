@@ -58,35 +58,35 @@ static void put_head(const struct vbb_map *m, FILE *f, vbb_u32 height)
 	vbb_u32 i;
 
 	fprintf(f,
-		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %u\" width=\"%d\" height=\"%u\""
-		" fill=\"" INK "\" font-size=\"12\""
-		" font-family=\"system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif\">\n",
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %u\"\n"
+		"width=\"%d\" height=\"%u\" fill=\"" INK "\" font-size=\"12\"\n"
+		"font-family=\"system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif\">\n",
 		WIDTH, height, WIDTH, height);
-	fputs("<style>.title{font-size:24px;font-weight:600}.big{font-size:16px;font-weight:600}"
-	      ".pale{fill:" INK_PALE "}.end{text-anchor:end}.mid{text-anchor:middle;font-size:10px}"
-	      ".bar{fill:" SHADE_BAR "}\n", f);
+	fputs("<style>.title{font-size:24px;font-weight:600}.big{font-size:16px;font-weight:600}\n"
+	      ".pale{fill:" INK_PALE "}.end{text-anchor:end}\n"
+	      ".mid{text-anchor:middle;font-size:10px}.bar{fill:" SHADE_BAR "}\n", f);
 	for (i = 0; i < NR_SHADES; i++) {
 		shade_colour(i, colour);
 		fprintf(f, ".s%u{fill:%s}", i, colour);
 	}
 	fprintf(f,
 		"</style>\n"
-		"<defs><pattern id=\"grid\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\""
-		" patternUnits=\"userSpaceOnUse\"><path d=\"M%d.5 0V%d.5H0\" fill=\"none\""
-		" stroke=\"#fff\"/></pattern></defs>\n"
+		"<defs><pattern id=\"grid\" x=\"%d\" y=\"%d\" width=\"%d\" height=\"%d\"\n"
+		"patternUnits=\"userSpaceOnUse\"><path d=\"M%d.5 0V%d.5H0\" fill=\"none\"\n"
+		"stroke=\"#fff\"/></pattern></defs>\n"
 		"<rect width=\"%d\" height=\"%u\" fill=\"#fff\"/>\n",
 		LEFT, TOP, CELL, CELL, CELL - 1, CELL - 1, WIDTH, height);
-	vbb_map_size(m, m->nr_ram, ram);
-	vbb_map_size(m, m->nr_free, is_free);
-	vbb_map_size(m, 1, page);
-	vbb_map_size(m, vbb_pow2(m->cell_order), cell);
-	vbb_map_size(m, (vbb_u64)m->nr_cols << m->cell_order, row);
+	vbb_size_text(m->nr_ram, m->page_shift, ram);
+	vbb_size_text(m->nr_free, m->page_shift, is_free);
+	vbb_size_text(1, m->page_shift, page);
+	vbb_size_text(vbb_pow2(m->cell_order), m->page_shift, cell);
+	vbb_size_text((vbb_u64)m->nr_cols << m->cell_order, m->page_shift, row);
 	vbb_map_percent(m->nr_free, m->nr_ram, share);
 	fprintf(f, "<text x=\"%d\" y=\"36\" class=\"title\">%s of %s free</text>\n", LEFT, is_free,
 		ram);
 	fprintf(f,
-		"<text x=\"%d\" y=\"60\" class=\"pale\">%s: %s of %s pages of %s. Each cell is %s,"
-		" each row %s.</text>\n",
+		"<text x=\"%d\" y=\"60\" class=\"pale\">%s: %s of %s pages of %s. Each cell is %s,\n"
+		"each row %s.</text>\n",
 		LEFT, share, number(m->nr_free, n[0]), number(m->nr_ram, n[1]), page, cell, row);
 }
 
@@ -111,8 +111,8 @@ static void put_row(const struct vbb_map *m, FILE *f, struct vbb_map_cursor *cur
 		all.nr_ram += cell.nr_ram;
 		all.nr_free += cell.nr_free;
 	}
-	vbb_map_size(m, pfn, at);
-	vbb_map_size(m, all.nr_free, is_free);
+	vbb_size_text(pfn, m->page_shift, at);
+	vbb_size_text(all.nr_free, m->page_shift, is_free);
 	fprintf(f,
 		"<g transform=\"translate(%d %u)\" data-pfn=\"0x%" PRIx64 "\" data-ram=\"%" PRIu64
 		"\" data-free=\"%" PRIu64 "\"><title>%s free at %s, pfn 0x%" PRIx64 "</title>",
@@ -141,11 +141,13 @@ static void put_rows(const struct vbb_map *m, FILE *f)
 	fputs("<g id=\"memory\">\n", f);
 	for (row = 0; row < m->nr_rows; row++)
 		put_row(m, f, &cursor, row);
-	fprintf(f, "</g>\n<rect x=\"%d\" y=\"%d\" width=\"%u\" height=\"%u\" fill=\"url(#grid)\""
-		" pointer-events=\"none\"/>\n", LEFT, TOP, m->nr_cols * CELL, m->nr_rows * CELL);
+	fprintf(f, "</g>\n<rect x=\"%d\" y=\"%d\" width=\"%u\" height=\"%u\" fill=\"url(#grid)\"\n"
+		"pointer-events=\"none\"/>\n", LEFT, TOP, m->nr_cols * CELL, m->nr_rows * CELL);
 	for (row = 0; row < m->nr_rows; row += step) {
-		vbb_map_size(m, m->first_pfn + ((vbb_u64)row * m->nr_cols << m->cell_order), label);
-		fprintf(f, "<text x=\"%d\" y=\"%u\" class=\"end pale\" font-size=\"10\">%s</text>\n",
+		vbb_size_text(m->first_pfn + ((vbb_u64)row * m->nr_cols << m->cell_order),
+			      m->page_shift, label);
+		fprintf(f,
+			"<text x=\"%d\" y=\"%u\" class=\"end pale\" font-size=\"10\">%s</text>\n",
 			LEFT - 8, TOP + row * CELL + CELL, label);
 	}
 }
@@ -170,19 +172,20 @@ static void put_numbers(const struct vbb_map *m, FILE *f, vbb_u32 top)
 
 	for (order = 0; order < VBB_MAP_NR_ORDERS; order++)
 		nr_runs += m->order[order].nr_runs;
-	fprintf(f, "<text x=\"%d\" y=\"%u\"><tspan class=\"big\">%s</tspan> free runs</text>\n", LEFT,
-		top, number(nr_runs, n));
+	fprintf(f, "<text x=\"%d\" y=\"%u\"><tspan class=\"big\">%s</tspan> free runs</text>\n",
+		LEFT, top, number(nr_runs, n));
 	if (!nr_runs)
 		return;
-	vbb_map_size(m, m->largest.nr_pages, largest);
+	vbb_size_text(m->largest.nr_pages, m->page_shift, largest);
 	fprintf(f,
 		"<text x=\"%d\" y=\"%u\"><tspan class=\"big\">%s</tspan> the longest</text>\n"
 		"<text x=\"%d\" y=\"%u\" class=\"pale\">%s pages at pfn 0x%" PRIx64 "</text>\n",
 		LEFT, top + 30, largest, LEFT, top + 48, number(m->largest.nr_pages, n),
 		m->largest.pfn);
 	if (m->nr_outside)
-		fprintf(f, "<text x=\"%d\" y=\"%u\" class=\"pale\">not in memory, and left out: %s"
-			" pages</text>\n", LEFT, top + 74, number(m->nr_outside, n));
+		fprintf(f, "<text x=\"%d\" y=\"%u\" class=\"pale\">\n"
+			"not in memory, and left out: %s pages</text>\n", LEFT, top + 74,
+			number(m->nr_outside, n));
 }
 
 static void put_bar(const struct vbb_map *m, FILE *f, vbb_u32 order, vbb_u64 most, vbb_u32 x,
@@ -195,11 +198,11 @@ static void put_bar(const struct vbb_map *m, FILE *f, vbb_u32 order, vbb_u64 mos
 	/* what is there is seen */
 	if (nr_pages && !height)
 		height = 1;
-	vbb_map_size(m, vbb_pow2(order), size);
+	vbb_size_text(vbb_pow2(order), m->page_shift, size);
 	vbb_map_percent(nr_pages, m->nr_free, share);
 	fprintf(f,
-		"<g data-order=\"%u\" data-runs=\"%" PRIu64 "\" data-pages=\"%" PRIu64 "\">"
-		"<title>%s runs of %s or more, less than twice that: %s</title>"
+		"<g data-order=\"%u\" data-runs=\"%" PRIu64 "\" data-pages=\"%" PRIu64 "\">\n"
+		"<title>%s runs of %s or more, less than twice that: %s</title>\n"
 		"<rect class=\"bar\" x=\"%u\" y=\"%u\" width=\"%u\" height=\"%u\"/>",
 		order, m->order[order].nr_runs, nr_pages, number(m->order[order].nr_runs, n), size,
 		share, x, bottom - height, width - 3, height);
@@ -229,14 +232,15 @@ static void put_bars(const struct vbb_map *m, FILE *f, vbb_u32 top)
 	width = BARS_WIDTH / (last - first + 1);
 	if (width > 60)
 		width = 60;
-	fprintf(f, "<text x=\"%d\" y=\"%u\" class=\"pale\">Free memory by the length of its runs</text>\n"
-		"<g id=\"orders\">\n", BARS_LEFT, top);
+	fprintf(f, "<text x=\"%d\" y=\"%u\" class=\"pale\">\n"
+		"Free memory by the length of its runs</text>\n<g id=\"orders\">\n", BARS_LEFT,
+		top);
 	for (order = first; order <= last; order++)
 		put_bar(m, f, order, most, BARS_LEFT + (order - first) * width, width, bottom);
 	fprintf(f, "</g>\n<path d=\"M%d %u.5h%u\" stroke=\"" INK_PALE "\"/>\n", BARS_LEFT, bottom,
 		(last - first + 1) * width - 3);
 	for (order = first; order <= last; order += 1 + 48 / width) {
-		vbb_map_size(m, vbb_pow2(order), size);
+		vbb_size_text(vbb_pow2(order), m->page_shift, size);
 		fprintf(f, "<text x=\"%u\" y=\"%u\" class=\"mid pale\">%s</text>\n",
 			BARS_LEFT + (order - first) * width + (width - 3) / 2, bottom + 14, size);
 	}

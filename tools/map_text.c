@@ -22,7 +22,7 @@ static void print_rows(const struct vbb_map *m, FILE *f, const char *const *shad
 		char label[24] = "";
 
 		if (row % step == 0)
-			vbb_map_size(m, pfn, label);
+			vbb_size_text(pfn, m->page_shift, label);
 		fprintf(f, "%*s  ", LABEL_LEN, label);
 		for (col = 0; col < m->nr_cols; col++, pfn += vbb_pow2(m->cell_order)) {
 			struct vbb_map_cell cell = vbb_map_next(m, &cursor, pfn);
@@ -48,7 +48,7 @@ static void print_orders(const struct vbb_map *m, FILE *f, vbb_u32 nr_cols, cons
 
 		if (!m->order[order].nr_runs)
 			continue;
-		vbb_map_size(m, vbb_pow2(order), label);
+		vbb_size_text(vbb_pow2(order), m->page_shift, label);
 		vbb_map_percent(m->order[order].nr_pages, m->nr_free, share);
 		fprintf(f, "%*s+ %12" PRIu64 " %8s  ", LABEL_LEN - 1, label,
 			m->order[order].nr_runs, share);
@@ -63,11 +63,11 @@ void vbb_map_text(const struct vbb_map *m, FILE *f, vbb_u32 nr_cols, bool ascii_
 	const char *const *shades = ascii_only ? ascii : unicode;
 	char ram[24], is_free[24], share[16], page[24], cell[24], largest[24];
 
-	vbb_map_size(m, m->nr_ram, ram);
-	vbb_map_size(m, m->nr_free, is_free);
-	vbb_map_size(m, 1, page);
-	vbb_map_size(m, vbb_pow2(m->cell_order), cell);
-	vbb_map_size(m, m->largest.nr_pages, largest);
+	vbb_size_text(m->nr_ram, m->page_shift, ram);
+	vbb_size_text(m->nr_free, m->page_shift, is_free);
+	vbb_size_text(1, m->page_shift, page);
+	vbb_size_text(vbb_pow2(m->cell_order), m->page_shift, cell);
+	vbb_size_text(m->largest.nr_pages, m->page_shift, largest);
 	vbb_map_percent(m->nr_free, m->nr_ram, share);
 	fprintf(f, "%s of %s free, %s\n%" PRIu64 " of %" PRIu64 " pages of %s\n\n", is_free, ram,
 		share, m->nr_free, m->nr_ram, page);

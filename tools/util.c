@@ -104,6 +104,26 @@ int vbb_opt_size(const char *cmd, const char *opt, const char *arg, vbb_u64 *len
 	return 0;
 }
 
+void vbb_size_text(vbb_u64 nr_pages, vbb_u32 page_shift, char text[24])
+{
+	static const char units[][4] = { "KiB", "MiB", "GiB", "TiB", "PiB", "EiB" };
+	double size = (double)nr_pages * (double)vbb_pow2(page_shift - 10);
+	unsigned int unit = 0;
+	size_t len;
+
+	for (; size >= 1024 && unit < ARRAY_SIZE(units) - 1; unit++)
+		size /= 1024;
+	len = (size_t)snprintf(text, 24, "%.2f", size);
+	while (text[len - 1] == '0')
+		len--;
+	if (text[len - 1] == '.')
+		len--;
+	if (nr_pages)
+		snprintf(text + len, 24 - len, " %s", units[unit]);
+	else
+		strcpy(text, "0");
+}
+
 int vbb_opt_queue(const char *cmd, const char *arg, enum vbb_queue *queue)
 {
 	if (!strcmp(arg, "inflate"))

@@ -19,6 +19,8 @@ enum vbb_exit {
 	VBB_EXIT_SOFTWARE = 70,	/* the library refused what it should take */
 	VBB_EXIT_OSERR = 71,	/* no memory, no socket */
 	VBB_EXIT_IOERR = 74,	/* cannot write */
+	VBB_EXIT_TEMPFAIL = 75,	/* not now: it may work later */
+	VBB_EXIT_SIGNAL = 128,	/* and the signal's number: it was told to end */
 };
 
 /* The subcommands: argv[0] is "vbb NAME". Return: enum vbb_exit; main() closes stdout. */
@@ -27,6 +29,7 @@ int vbb_cmd_decode(int argc, char **argv);
 int vbb_cmd_dump(int argc, char **argv);
 int vbb_cmd_gen(int argc, char **argv);
 int vbb_cmd_map(int argc, char **argv);
+int vbb_cmd_ctl(int argc, char **argv);
 int vbb_cmd_device(int argc, char **argv);
 
 /**
@@ -68,7 +71,7 @@ int vbb_opt_num(const char *cmd, const char *opt, const char *arg, vbb_u64 min, 
 		vbb_u64 *v);
 
 /**
- * vbb_opt_size() - read an option's size in bytes: a number, and K, M, G or T behind it where wanted
+ * vbb_opt_size() - read an option's size in bytes: a number, maybe with K, M, G or T behind it
  * @cmd: "vbb NAME", for the message
  * @opt: the option's name, for the message
  * @arg: the text
@@ -77,6 +80,14 @@ int vbb_opt_num(const char *cmd, const char *opt, const char *arg, vbb_u64 min, 
  * Return: 0, or VBB_EXIT_USAGE, which has been said.
  */
 int vbb_opt_size(const char *cmd, const char *opt, const char *arg, vbb_u64 *len);
+
+/**
+ * vbb_size_text() - write a number of pages as a size
+ * @nr_pages: the number, at most 2^52
+ * @page_shift: log2 of the page size in bytes, 12 to 30
+ * @text: receives a text such as "1.5 GiB"
+ */
+void vbb_size_text(vbb_u64 nr_pages, vbb_u32 page_shift, char text[24]);
 
 /**
  * vbb_opt_queue() - read the option --queue
@@ -181,6 +192,15 @@ struct vbb_lines {
  * Return: 0, or another of enum vbb_exit, which has been said.
  */
 int vbb_lines_read(struct vbb_lines *l, int argc, char **argv, int optind);
+
+/**
+ * vbb_lines_take() - read a file that is open, and close it
+ * @l: as for vbb_lines_read()
+ * @in: the file
+ *
+ * Return: as vbb_lines_read().
+ */
+int vbb_lines_take(struct vbb_lines *l, struct vbb_in *in);
 
 /**
  * vbb_lines_fini() - free what was read
