@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -19,6 +20,9 @@
 #define VIRTIO_F_INDIRECT_DESC	28
 #define VIRTIO_F_EVENT_IDX	29
 #define VIRTIO_F_VERSION_1	32
+
+/* poll() counts milliseconds in an int. */
+#define WAIT_NS_MAX		((vbb_u64)INT_MAX * 1000000)
 
 /* For the handler of SIGBUS only */
 static struct vbb_vhu *guarded;
@@ -126,20 +130,16 @@ static void front_end_dispatch(struct vbb_device *d)
 	d->untold = false;
 }
 
-/* Tells what is to be told. Returns how long there is nothing to do, if nothing happens. */
-static vbb_u64 wait_ns(struct vbb_device *d, struct vbb_qmp *qmp)
+/* The sooner of two waits, as poll() wants it */
+static int wait_ms(vbb_u64 work_ns, vbb_u64 tell_ns)
 {
-	vbb_u64 tell_ns = vbb_device_tell(d, qmp);
-	vbb_u64 requests_ns = vbb_device_requests_wait_ns(d);
+	vbb_u64 ns = work_ns < tell_ns ? work_ns : tell_ns;
 
-	return tell_ns < requests_ns ? tell_ns : requests_ns;
-}
-
-static int wait_ms(bool more, vbb_u64 ns)
-{
-	if (more)
+	if (!ns)
 		return 0;
-	return ns == ~(vbb_u64)0 ? -1 : (int)(ns / 1000000) + 1;
+	if (ns == ~(vbb_u64)0)
+		return -1;
+	return ns < WAIT_NS_MAX ? (int)(ns / 1000000) + 1 : INT_MAX;
 }
 
 static void serve(struct vbb_device *d, struct vbb_qmp *qmp, int listener, int signals)
@@ -149,13 +149,16 @@ static void serve(struct vbb_device *d, struct vbb_qmp *qmp, int listener, int s
 		{ .fd = vbb_qmp_fd(qmp), .events = POLLIN },
 		{ .fd = listener, .events = POLLIN },
 		{ .events = POLLOUT },
+		{ .events = POLLOUT },
 	};
 	struct pollfd *front_end = &fds[2];
-	bool more = false;
+	vbb_u64 wait_ns = 0;
 
 	while (!d->quit && !fds[0].revents) {
-		fds[3].fd = vbb_device_requests_fd(d);
-		if (poll(fds, ARRAY_SIZE(fds), wait_ms(more, wait_ns(d, qmp))) < 0 && errno != EINTR)
+		fds[3].fd = vbb_device_job_fd(&d->requests.job);
+		fds[4].fd = vbb_device_job_fd(&d->hint.job);
+		if (poll(fds, ARRAY_SIZE(fds), wait_ms(wait_ns, vbb_device_tell(d, qmp))) < 0 &&
+		    errno != EINTR)
 			break;
 		if (fds[1].revents)
 			vbb_qmp_dispatch(qmp);
@@ -165,7 +168,7 @@ static void serve(struct vbb_device *d, struct vbb_qmp *qmp, int listener, int s
 			front_end_dispatch(d);
 		/* one at a time: the next one waits until this one has gone */
 		front_end->fd = d->vhu.sock >= 0 ? vbb_vhu_fd(&d->vhu) : listener;
-		more = vbb_device_work(d);
+		wait_ns = vbb_device_work(d);
 	}
 }
 
@@ -173,7 +176,8 @@ static int run(struct vbb_device *d, const struct vbb_device_opts *opts)
 {
 	int status = VBB_EXIT_OSERR;
 	static const struct vbb_qmp_cmd *const cmds[] = {
-		vbb_device_cmds, vbb_device_request_cmds, NULL
+		vbb_device_cmds, vbb_device_request_cmds, vbb_device_stats_cmds,
+		vbb_device_hint_cmds, NULL
 	};
 	struct vbb_qmp qmp;
 	int signals, listener, control;
@@ -215,12 +219,19 @@ static void print_help(FILE *f)
 	      "\n"
 	      "  --socket PATH    where front-ends connect, one after the other\n"
 	      "  --qmp PATH       where clients of QMP connect: balloon, query-balloon,\n"
-	      "                   x-get-unused-pages, x-drop-cache, x-cancel and more\n"
+	      "                   x-get-unused-pages, x-drop-cache, qom-get and more\n"
 	      "  --ram SIZE       the guest's RAM, from which 'balloon' counts; SIZE in bytes, or with\n"
 	      "                   K, M, G or T; without it, the memory that the front-end shares\n"
 	      "  --no-bitmap      offer no page messages, only the old format; nor what needs them\n"
 	      "  --no-records     offer no records: page messages are bitmaps\n"
 	      "  --no-requests    offer no host requests\n"
+	      "  --no-stats       offer no statistics\n"
+	      "  --must-tell-host, and\n"
+	      "  --deflate-on-oom\n"
+	      "  --free-page-hint\n"
+	      "  --page-poison\n"
+	      "  --free-page-reporting\n"
+	      "                   offer the feature of that name\n"
 	      "  --page-by-page   discard each page by a call of its own\n"
 	      "  --no-discard     discard nothing, to measure all the rest\n"
 	      "  --help           print this and exit\n"
@@ -233,11 +244,13 @@ int vbb_cmd_device(int argc, char **argv)
 	static struct vbb_device device;
 	struct vbb_device_opts opts = {
 		.features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) |
+			    BIT(VBB_BALLOON_F_STATS_VQ) |
 			    BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_BALLOON_F_PAGE_BITMAP) |
 			    BIT(VIRTIO_BALLOON_F_PAGE_RECORDS) | BIT(VIRTIO_BALLOON_F_HOST_REQ_VQ),
 	};
 	enum { OPT_SOCKET = 1, OPT_QMP, OPT_RAM, OPT_NO_BITMAP, OPT_NO_RECORDS, OPT_NO_REQUESTS,
-	       OPT_PAGE_BY_PAGE, OPT_NO_DISCARD, OPT_HELP };
+	       OPT_NO_STATS, OPT_PAGE_BY_PAGE, OPT_NO_DISCARD, OPT_HELP,
+	       OPT_FEATURE /* and a feature's bit number */ };
 	static const struct option options[] = {
 		{ "socket", required_argument, NULL, OPT_SOCKET },
 		{ "qmp", required_argument, NULL, OPT_QMP },
@@ -245,6 +258,12 @@ int vbb_cmd_device(int argc, char **argv)
 		{ "no-bitmap", no_argument, NULL, OPT_NO_BITMAP },
 		{ "no-records", no_argument, NULL, OPT_NO_RECORDS },
 		{ "no-requests", no_argument, NULL, OPT_NO_REQUESTS },
+		{ "no-stats", no_argument, NULL, OPT_NO_STATS },
+		{ "must-tell-host", no_argument, NULL, OPT_FEATURE + VBB_BALLOON_F_MUST_TELL_HOST },
+		{ "deflate-on-oom", no_argument, NULL, OPT_FEATURE + VBB_BALLOON_F_DEFLATE_ON_OOM },
+		{ "free-page-hint", no_argument, NULL, OPT_FEATURE + VBB_BALLOON_F_FREE_PAGE_HINT },
+		{ "page-poison", no_argument, NULL, OPT_FEATURE + VBB_BALLOON_F_PAGE_POISON },
+		{ "free-page-reporting", no_argument, NULL, OPT_FEATURE + VBB_BALLOON_F_REPORTING },
 		{ "page-by-page", no_argument, NULL, OPT_PAGE_BY_PAGE },
 		{ "no-discard", no_argument, NULL, OPT_NO_DISCARD },
 		{ "help", no_argument, NULL, OPT_HELP },
@@ -273,6 +292,9 @@ int vbb_cmd_device(int argc, char **argv)
 		case OPT_NO_REQUESTS:
 			opts.features &= ~BIT(VIRTIO_BALLOON_F_HOST_REQ_VQ);
 			break;
+		case OPT_NO_STATS:
+			opts.features &= ~BIT(VBB_BALLOON_F_STATS_VQ);
+			break;
 		case OPT_PAGE_BY_PAGE:
 			opts.page_by_page = true;
 			break;
@@ -283,7 +305,9 @@ int vbb_cmd_device(int argc, char **argv)
 			print_help(stdout);
 			return VBB_EXIT_OK;
 		default:
-			return vbb_usage(argv[0], NULL);
+			if (c < OPT_FEATURE)
+				return vbb_usage(argv[0], NULL);
+			opts.features |= BIT(c - OPT_FEATURE);
 		}
 	}
 	if (optind < argc)

@@ -13,6 +13,14 @@
 #include "sink.h"
 #include "vhost_user.h"
 
+/* Features of the virtio specification, by bit number */
+#define VBB_BALLOON_F_MUST_TELL_HOST	0
+#define VBB_BALLOON_F_STATS_VQ		1
+#define VBB_BALLOON_F_DEFLATE_ON_OOM	2
+#define VBB_BALLOON_F_FREE_PAGE_HINT	3
+#define VBB_BALLOON_F_PAGE_POISON	4
+#define VBB_BALLOON_F_REPORTING		5
+
 /**
  * struct vbb_device_opts - what the command line says
  */
@@ -29,6 +37,9 @@ struct vbb_device_opts {
 enum vbb_device_vq {
 	VBB_DEVICE_INFLATE,
 	VBB_DEVICE_DEFLATE,
+	VBB_DEVICE_STATS,
+	VBB_DEVICE_HINT,
+	VBB_DEVICE_REPORTING,
 	VBB_DEVICE_REQUESTS,	/* host_request */
 	VBB_DEVICE_NR_VQS,
 };
@@ -59,28 +70,114 @@ struct vbb_device_counts {
 	vbb_u64 answers;		/* whose header was good */
 	vbb_u64 answers_unwanted;	/* of them: their request was given up */
 	vbb_u64 answer_bytes;		/* headers included */
+	vbb_u64 stats;			/* buffers of statistics */
+	vbb_u64 stats_unknown;		/* values in them that have no name here */
+	vbb_u64 hints;			/* buffers that are free page hints */
+	vbb_u64 hints_unwanted;		/* of them: no round was under way */
+	vbb_u64 reports;		/* chains of reported pages */
+	vbb_u64 pages_reported;		/* in them */
 	vbb_u64 front_ends;
 	vbb_u64 faults[VBB_NR_FAULTS];
 };
 
-/**
- * struct vbb_device_queue - a virtqueue of ours, and the message of it that is being worked on
+/*
+ * What one call discards at most. For so much populated memory it takes some 4 ms, and as much CPU
+ * time a byte as for any length.
  */
-struct vbb_device_queue {
-	unsigned int index;		/* of the virtqueue */
-	bool inflates;			/* discard what it names */
-	bool busy;			/* there is a message; else the rest means nothing */
-	bool page_msg;			/* it is no array of the old format */
-	bool partial;			/* a page of it was not acted on */
-	bool failed;			/* a discard of it failed */
-	vbb_u16 page_shift;		/* of its unit */
-	struct vbb_chain chain;
-	struct vbb_seg seg[VBB_VHU_NR_SEGS];	/* of chain */
-	struct vbb_dec dec;
-	vbb_u64 acted_len;		/* bytes acted on */
+#define VBB_DEVICE_DISCARD_LEN ((vbb_u64)16 << 20)
+
+/* Decoding takes nanoseconds a step. */
+#define VBB_DEVICE_DECODE_STEPS 1024
+
+/**
+ * struct vbb_device_area - runs of guest memory, one after the other; all 0 before the first
+ */
+struct vbb_device_area {
+	vbb_u64 acted_len;		/* bytes acted on, of all runs */
+	bool failed;			/* a discard failed, of any run */
 	vbb_u64 missing_len;		/* bytes of the run not acted on, so far */
 	struct vbb_span rest;		/* of the run: not looked up yet */
 	struct vbb_piece piece;		/* of the run: RAM, not acted on yet */
+};
+
+/**
+ * struct vbb_device_queue - a virtqueue of ours, and the chain of it that is being worked on
+ */
+struct vbb_device_queue {
+	unsigned int index;		/* of the virtqueue; one that is not offered has none */
+	bool busy;			/* there is work on the chain */
+	bool blocked;			/* the last step waits for something else */
+	struct vbb_chain chain;		/* taken last */
+	struct vbb_seg seg[VBB_VHU_NR_SEGS];	/* of chain */
+};
+
+/**
+ * struct vbb_device_message - a message that inflates or deflates, while it is worked on
+ */
+struct vbb_device_message {
+	bool page_msg;			/* it is no array of the old format */
+	bool partial;			/* a page of it was not acted on */
+	vbb_u16 page_shift;		/* of its unit */
+	struct vbb_dec dec;
+	struct vbb_device_area area;	/* the run that is being acted on */
+};
+
+/* Tags of statistics: those that have a name */
+#define VBB_DEVICE_NR_STATS 16
+
+/**
+ * struct vbb_device_stats - the statistics queue
+ */
+struct vbb_device_stats {
+	bool held;			/* the driver's buffer is with us: it can be asked */
+	struct vbb_chain chain;		/* it: only to be given back */
+	vbb_u64 value[VBB_DEVICE_NR_STATS];	/* by tag; ~0: not told */
+	vbb_u64 updated_s;		/* when, in seconds since 1970; 0: never */
+	vbb_u32 interval_s;		/* between two questions; 0: none are asked */
+	vbb_u64 ask_ns;			/* when to ask next */
+};
+
+/* Where something that the guest does stands for those who asked for it */
+enum vbb_device_phase {
+	VBB_DEVICE_IDLE,	/* there is nothing, or its end was told */
+	VBB_DEVICE_ASKED,	/* the guest is at work */
+	VBB_DEVICE_STOPPING,	/* given up; the guest is to say that it has stopped */
+	VBB_DEVICE_WRITING,	/* the guest has ended it; what it said is being written */
+	VBB_DEVICE_ENDED,	/* to be told */
+};
+
+/**
+ * struct vbb_device_job - something that the guest does, and the file for the pages that it names
+ */
+struct vbb_device_job {
+	enum vbb_device_phase phase;
+	const char *status;		/* how it ends, as soon as that is known; else NULL */
+	const char *error;		/* in words, or NULL */
+	bool blocked;			/* the sink's descriptor must be waited for */
+	vbb_u64 asked_ns;		/* when the guest was asked */
+	vbb_u64 ended_ns;		/* 0: not yet */
+	vbb_u64 limit_ns;		/* when our patience is over */
+	struct vbb_sink sink;
+};
+
+/**
+ * struct vbb_device_hint - free page hints; a round is a job
+ */
+struct vbb_device_hint {
+	struct vbb_device_job job;
+	vbb_u32 id;			/* of the newest round; 0: there was none */
+	vbb_u32 cmd_id;			/* what the configuration space says: an id, STOP or DONE */
+	bool begun;			/* the driver has taken the round up */
+	vbb_u64 nr_hints;		/* of it: buffers */
+	size_t seg;			/* of the chain, worked on next */
+};
+
+/**
+ * struct vbb_device_reporting - pages that the guest reports as free
+ */
+struct vbb_device_reporting {
+	struct vbb_device_area area;	/* a piece of the report */
+	size_t seg;			/* of the chain, worked on next */
 };
 
 /* Buffers of the driver that wait for requests, of which a driver parks two or more */
@@ -94,49 +191,23 @@ struct vbb_device_parked {
 	struct vbb_seg seg[VBB_REQ_LEN];	/* of chain, as far as a request can reach */
 };
 
-/* Where a request stands for those who asked */
-enum vbb_device_phase {
-	VBB_DEVICE_IDLE,	/* there is none, or its end was told */
-	VBB_DEVICE_ASKED,	/* the guest is at work */
-	VBB_DEVICE_STOPPING,	/* given up; the guest is to say that it has stopped */
-	VBB_DEVICE_WRITING,	/* the guest has ended it; what it said is being written */
-	VBB_DEVICE_ENDED,	/* to be told */
-};
-
 /**
- * struct vbb_device_request - the newest request that means work for the guest
- */
-struct vbb_device_request {
-	enum vbb_device_phase phase;
-	vbb_u64 id;			/* 0: there was none yet */
-	vbb_u16 cmd;
-	const char *status;		/* how it ends, as soon as that is known; else NULL */
-	const char *error;		/* in words, or NULL */
-	vbb_u64 asked_ns;		/* when the guest was asked */
-	vbb_u64 answered_ns;		/* when the answer that ends it was seen; 0: none */
-	vbb_u64 ended_ns;
-	vbb_u64 limit_ns;		/* when our patience is over */
-	vbb_u64 nr_answers;
-	vbb_u64 len;			/* of them in bytes, headers included */
-	vbb_u64 nr_freed;		/* pages, as the guest says */
-	struct vbb_sink sink;		/* for its runs */
-};
-
-/**
- * struct vbb_device_requests - the host_request queue
+ * struct vbb_device_requests - the host_request queue; the newest request is a job
  */
 struct vbb_device_requests {
+	struct vbb_device_job job;
 	struct vbb_host host;
-	struct vbb_device_request req;
+	vbb_u64 id;			/* of the newest request; 0: there was none */
+	vbb_u16 cmd;			/* of it */
+	vbb_u64 answered_ns;		/* when the answer that ends it was seen; 0: none */
+	vbb_u64 nr_answers;		/* to it */
+	vbb_u64 len;			/* of them in bytes, headers included */
+	vbb_u64 nr_freed;		/* pages, as they say */
 	bool cancel;			/* to be sent, once there is a buffer for it */
-	bool blocked;			/* the sink's descriptor must be waited for */
 	struct vbb_device_parked parked[VBB_DEVICE_NR_PARKED];
 	unsigned int nr_parked;
-	bool busy;			/* there is an answer; else the rest means nothing */
-	bool ends;			/* it is the last one of req */
-	struct vbb_chain chain;
-	struct vbb_seg seg[VBB_VHU_NR_SEGS];	/* of chain */
-	struct vbb_dec dec;
+	bool ends;			/* the answer that is being read is the last one */
+	struct vbb_dec dec;		/* it */
 };
 
 /**
@@ -145,8 +216,11 @@ struct vbb_device_requests {
 struct vbb_device {
 	const struct vbb_device_opts *opts;
 	struct vbb_vhu vhu;
-	int vq[VBB_DEVICE_NR_VQS];	/* index of each virtqueue; -1: it is not offered */
-	struct vbb_device_queue inflate, deflate;
+	struct vbb_device_queue queue[VBB_DEVICE_NR_VQS];
+	struct vbb_device_message inflate, deflate;
+	struct vbb_device_stats stats;
+	struct vbb_device_hint hint;
+	struct vbb_device_reporting reporting;
 	struct vbb_device_requests requests;
 
 	/* guest RAM as the host can discard it: by block, and what backs it */
@@ -157,6 +231,7 @@ struct vbb_device {
 
 	vbb_u64 keep_len;		/* what the guest shall keep, bytes */
 	vbb_u32 actual;			/* pages in the balloon, as the driver says */
+	vbb_u32 poison;			/* what the guest fills free pages with, as it says */
 	bool untold;			/* another value was written since the last event */
 	vbb_u64 told_ns;		/* when that was */
 	vbb_u64 asked_ns;		/* when keep_len was set; 0: never */
@@ -176,12 +251,12 @@ struct vbb_device {
 int vbb_device_init(struct vbb_device *d, const struct vbb_device_opts *opts);
 
 /**
- * vbb_device_work() - work on messages, for a few milliseconds at most
+ * vbb_device_work() - work on messages, a few milliseconds a queue at most, and look at the time
  * @d: the device
  *
- * Return: true where there is more to do.
+ * Return: nanoseconds until there is more to do, if nothing happens; ~0: there is nothing.
  */
-bool vbb_device_work(struct vbb_device *d);
+vbb_u64 vbb_device_work(struct vbb_device *d);
 
 /**
  * vbb_device_ram_len() - what the guest has in bytes while its balloon is empty
@@ -232,29 +307,182 @@ vbb_u64 vbb_device_now_ns(void);
  */
 void vbb_device_fault(struct vbb_device *d, int err);
 
-/* Inflate and deflate: device_balloon.c */
-
 /**
- * vbb_device_balloon_init() - set the two queues up
+ * vbb_device_span() - where a piece of a chain lies in guest memory
  * @d: the device
- */
-void vbb_device_balloon_init(struct vbb_device *d);
-
-/**
- * vbb_device_balloon_work() - work on messages of one queue, for a few milliseconds at most
- * @d: the device
- * @vq: VBB_DEVICE_INFLATE or VBB_DEVICE_DEFLATE
+ * @seg: not empty, from a chain that is borrowed
  *
- * Return: true where there is more to do.
+ * Return: the bytes.
  */
-bool vbb_device_balloon_work(struct vbb_device *d, enum vbb_device_vq vq);
+struct vbb_span vbb_device_span(const struct vbb_device *d, const struct vbb_seg *seg);
 
 /**
- * vbb_device_balloon_stopped() - what the queue lent is no longer valid
+ * vbb_device_done() - give the chain of a queue back, and end the work on it
  * @d: the device
- * @vq: VBB_DEVICE_INFLATE or VBB_DEVICE_DEFLATE
+ * @vq: the queue
+ * @err: what was wrong with the chain, which is counted; or 0
+ * @written: bytes
  */
-void vbb_device_balloon_stopped(struct vbb_device *d, enum vbb_device_vq vq);
+void vbb_device_done(struct vbb_device *d, enum vbb_device_vq vq, int err, vbb_u64 written);
+
+/**
+ * vbb_device_has() - is a feature in use?
+ * @d: the device
+ * @feature: its bit number
+ *
+ * Return: true where the driver has accepted it.
+ */
+static inline bool vbb_device_has(const struct vbb_device *d, unsigned int feature)
+{
+	return d->vhu.features >> feature & 1;
+}
+
+/*
+ * What follows works on one kind of queue each. begin() looks at the chain that was taken last: it
+ * gives it back, keeps it, or makes the queue busy. Then step() does a bounded step at a time, and
+ * returns bytes of work. stopped() hears that what was borrowed is no longer valid.
+ */
+
+/* Discards: device_discard.c */
+
+/**
+ * vbb_device_area_begin() - begin with a run
+ * @a: the one before is done with
+ * @run: bytes of guest memory, RAM or not
+ */
+void vbb_device_area_begin(struct vbb_device_area *a, struct vbb_span run);
+
+/**
+ * vbb_device_area_step() - do a bounded step on the run
+ * @d: the device
+ * @a: the run
+ * @discard: discard its host pages; else only count what is RAM
+ * @len: receives bytes of work
+ *
+ * Return: true while there is more to do.
+ */
+bool vbb_device_area_step(struct vbb_device *d, struct vbb_device_area *a, bool discard,
+			  vbb_u64 *len);
+
+/* Inflate and deflate: device_balloon.c */
+void vbb_device_balloon_begin(struct vbb_device *d, enum vbb_device_vq vq);
+vbb_u64 vbb_device_balloon_step(struct vbb_device *d, enum vbb_device_vq vq);
+
+/* Statistics: device_stats.c */
+void vbb_device_stats_begin(struct vbb_device *d, enum vbb_device_vq vq);
+void vbb_device_stats_stopped(struct vbb_device *d);
+void vbb_device_stats_reset(struct vbb_device *d);
+
+/**
+ * vbb_device_stats_poll() - set how often the guest is asked
+ * @d: the device
+ * @interval_s: seconds; 0: not at all
+ */
+void vbb_device_stats_poll(struct vbb_device *d, vbb_u32 interval_s);
+
+/**
+ * vbb_device_stats_look() - ask, where it is time
+ * @d: the device
+ *
+ * Return: nanoseconds until it is time; ~0: that depends on the guest.
+ */
+vbb_u64 vbb_device_stats_look(struct vbb_device *d);
+
+/* Something that the guest does for someone: device_job.c */
+
+/**
+ * vbb_device_job_begin() - begin
+ * @d: the device
+ * @job: one that is IDLE; becomes ASKED
+ * @timeout_ns: our patience
+ * @fd: where pages go; ours where this gives 0; -1: nowhere
+ *
+ * Return: 0; VBB_E_INVAL where @fd is of no use.
+ */
+int vbb_device_job_begin(struct vbb_device *d, struct vbb_device_job *job, vbb_u64 timeout_ns,
+			 int fd);
+
+/**
+ * vbb_device_job_room() - is there room for a run in the file?
+ * @job: the job
+ *
+ * Return: 0; -EAGAIN: not before vbb_device_job_fd() can be written; or -errno of what went wrong.
+ */
+int vbb_device_job_room(struct vbb_device_job *job);
+
+/**
+ * vbb_device_job_write() - where the guest has ended it: write what waits, and end it when all is
+ * @job: the job
+ */
+void vbb_device_job_write(struct vbb_device_job *job);
+
+/**
+ * vbb_device_job_give_up() - write no more
+ * @job: the job; stays in its phase
+ * @status: how it ends; constant
+ * @error: in words, or NULL
+ */
+void vbb_device_job_give_up(struct vbb_device_job *job, const char *status, const char *error);
+
+/**
+ * vbb_device_job_end() - end it, whatever waits
+ * @job: the job
+ */
+void vbb_device_job_end(struct vbb_device_job *job);
+
+/**
+ * vbb_device_job_wait_ns() - how long does our patience last?
+ * @job: the job
+ *
+ * Return: nanoseconds; ~0: there is nothing to wait for.
+ */
+vbb_u64 vbb_device_job_wait_ns(const struct vbb_device_job *job);
+
+/**
+ * vbb_device_job_fd() - what is to be waited for until it can be written?
+ * @job: the job
+ *
+ * Return: a descriptor, ours; -1: nothing.
+ */
+int vbb_device_job_fd(const struct vbb_device_job *job);
+
+/* Free page hints: device_hint.c. Nothing is ever discarded because of one. */
+void vbb_device_hint_begin(struct vbb_device *d, enum vbb_device_vq vq);
+vbb_u64 vbb_device_hint_step(struct vbb_device *d, enum vbb_device_vq vq);
+void vbb_device_hint_reset(struct vbb_device *d);
+void vbb_device_hint_look(struct vbb_device *d);
+
+/**
+ * vbb_device_hint_start() - begin a round
+ * @d: the device
+ * @timeout_ns: our patience
+ * @fd: where the pages go; ours where this gives 0; -1: nowhere
+ *
+ * Return: 0; VBB_E_AGAIN while a round is under way; VBB_E_STATE where the guest's driver gives no
+ * hints; VBB_E_INVAL where @fd is of no use.
+ */
+int vbb_device_hint_start(struct vbb_device *d, vbb_u64 timeout_ns, int fd);
+
+/**
+ * vbb_device_hint_stop() - tell the driver to stop
+ * @d: the device
+ *
+ * Return: 0; VBB_E_STATE where no round is under way.
+ */
+int vbb_device_hint_stop(struct vbb_device *d);
+
+/**
+ * vbb_device_hint_release() - tell the driver that it may take back all that it has hinted
+ * @d: the device
+ *
+ * Return: 0; VBB_E_AGAIN while a round is under way; VBB_E_STATE where the guest's driver gives no
+ * hints.
+ */
+int vbb_device_hint_release(struct vbb_device *d);
+
+/* Free page reporting: device_reporting.c */
+void vbb_device_reporting_begin(struct vbb_device *d, enum vbb_device_vq vq);
+vbb_u64 vbb_device_reporting_step(struct vbb_device *d, enum vbb_device_vq vq);
 
 /* Configuration space and the size of the balloon: device_config.c */
 
@@ -280,13 +508,20 @@ void vbb_device_config_write(struct vbb_device *d, vbb_u32 off, const vbb_u8 *da
  */
 void vbb_device_config_reset(struct vbb_device *d);
 
-/* Host requests: device_requests.c. vbb_host is told of all; this device never logs writes. */
-
-/**
- * vbb_device_requests_init() - set the queue up
- * @d: the device
- */
+/* Host requests: device_requests.c */
 void vbb_device_requests_init(struct vbb_device *d);
+void vbb_device_requests_begin(struct vbb_device *d, enum vbb_device_vq vq);
+vbb_u64 vbb_device_requests_step(struct vbb_device *d, enum vbb_device_vq vq);
+void vbb_device_requests_stopped(struct vbb_device *d);
+
+/* The driver begins anew: that closes every request. */
+void vbb_device_requests_reset(struct vbb_device *d);
+
+/* The queue is about to stop: what is borrowed goes back. */
+void vbb_device_requests_stopping(struct vbb_device *d);
+
+/* Look at the time, and go on writing. */
+void vbb_device_requests_look(struct vbb_device *d);
 
 /**
  * vbb_device_requests_ready() - could the guest be asked now?
@@ -321,52 +556,15 @@ int vbb_device_requests_open(struct vbb_device *d, vbb_u16 cmd, vbb_u64 arg0, vb
  */
 int vbb_device_requests_cancel(struct vbb_device *d, vbb_u64 id);
 
-/**
- * vbb_device_requests_work() - take answers, for a few milliseconds at most, and look at the time
- * @d: the device
- *
- * Return: true where there is more to do.
- */
-bool vbb_device_requests_work(struct vbb_device *d);
-
-/**
- * vbb_device_requests_wait_ns() - how long may the device sleep?
- * @d: the device
- *
- * Return: nanoseconds until a time limit is over; ~0: there is none.
- */
-vbb_u64 vbb_device_requests_wait_ns(const struct vbb_device *d);
-
-/**
- * vbb_device_requests_fd() - what else is to be waited for, until it can be written?
- * @d: the device
- *
- * Return: a descriptor, ours; -1: nothing.
- */
-int vbb_device_requests_fd(const struct vbb_device *d);
-
-/**
- * vbb_device_requests_stopping() - the queue is about to stop
- * @d: the device
- */
-void vbb_device_requests_stopping(struct vbb_device *d);
-
-/**
- * vbb_device_requests_stopped() - what the queue lent is no longer valid
- * @d: the device
- */
-void vbb_device_requests_stopped(struct vbb_device *d);
-
-/**
- * vbb_device_requests_reset() - the driver begins anew: that closes every request
- * @d: the device
- */
-void vbb_device_requests_reset(struct vbb_device *d);
-
 /* QMP; vbb_qmp's opaque is the struct vbb_device */
+
+#define VBB_DEVICE_TIMEOUT_MS		10000	/* unless it is told */
+#define VBB_DEVICE_TIMEOUT_MS_MAX	3600000
 
 extern const struct vbb_qmp_cmd vbb_device_cmds[];		/* device_qmp.c */
 extern const struct vbb_qmp_cmd vbb_device_request_cmds[];	/* device_requests_qmp.c */
+extern const struct vbb_qmp_cmd vbb_device_stats_cmds[];	/* device_stats_qmp.c */
+extern const struct vbb_qmp_cmd vbb_device_hint_cmds[];		/* device_hint_qmp.c */
 
 /**
  * vbb_device_requests_tell() - send X_HOST_REQUEST_END where a request has ended
@@ -374,6 +572,13 @@ extern const struct vbb_qmp_cmd vbb_device_request_cmds[];	/* device_requests_qm
  * @q: its QMP server
  */
 void vbb_device_requests_tell(struct vbb_device *d, struct vbb_qmp *q);
+
+/**
+ * vbb_device_hint_tell() - send X_FREE_PAGE_HINT_END where a round has ended
+ * @d: the device
+ * @q: its QMP server
+ */
+void vbb_device_hint_tell(struct vbb_device *d, struct vbb_qmp *q);
 
 /**
  * vbb_device_tell() - send the events that are due

@@ -4,9 +4,11 @@
 
 #include <string.h>
 
-/* num_pages is ours to write, the others are the driver's */
+/* actual and the poison are the driver's to write, the others ours */
 #define CONFIG_NUM_PAGES	0
 #define CONFIG_ACTUAL		4
+#define CONFIG_HINT_CMD_ID	8
+#define CONFIG_POISON		12
 
 #define PAGE_SHIFT		12	/* of num_pages and actual */
 
@@ -87,6 +89,8 @@ void vbb_device_config_read(const struct vbb_device *d, vbb_u8 config[VBB_VHU_CO
 {
 	put_le32(config + CONFIG_NUM_PAGES, num_pages(d));
 	put_le32(config + CONFIG_ACTUAL, d->actual);
+	put_le32(config + CONFIG_HINT_CMD_ID, d->hint.cmd_id);
+	put_le32(config + CONFIG_POISON, d->poison);
 }
 
 void vbb_device_config_write(struct vbb_device *d, vbb_u32 off, const vbb_u8 *data, vbb_u32 len)
@@ -97,6 +101,8 @@ void vbb_device_config_write(struct vbb_device *d, vbb_u32 off, const vbb_u8 *da
 	memcpy(config + off, data, len);
 	set_actual(d, vbb_load32(config + CONFIG_ACTUAL));
 	note_reached(d);
+	if (vbb_device_has(d, VBB_BALLOON_F_PAGE_POISON))
+		d->poison = vbb_load32(config + CONFIG_POISON);
 }
 
 void vbb_device_config_reset(struct vbb_device *d)

@@ -21,21 +21,64 @@ void vbb_device_fault(struct vbb_device *d, int err)
 		d->counts.faults[fault]++;
 }
 
-/* Queues, in the order of enum vbb_device_vq, and the features that bring them; 0: always there */
-static const unsigned int vq_feature[VBB_DEVICE_NR_VQS] = {
-	[VBB_DEVICE_REQUESTS] = VIRTIO_BALLOON_F_HOST_REQ_VQ,
+struct vbb_span vbb_device_span(const struct vbb_device *d, const struct vbb_seg *seg)
+{
+	const vbb_u8 *base = seg->base;
+	struct vbb_span span = { 0, 0 };
+	size_t i;
+
+	for (i = 0; i < d->vhu.nr_regions; i++) {
+		const struct vbb_vhu_region *r = &d->vhu.region[i];
+		vbb_u64 off = (vbb_u64)((uintptr_t)base - (uintptr_t)r->map) - r->map_off;
+
+		/* chains are cut at the borders of regions */
+		if ((uintptr_t)base >= (uintptr_t)r->map && off < r->len)
+			span = (struct vbb_span){ r->gpa + off, seg->len };
+	}
+	return span;
+}
+
+/* Queues */
+
+/* No queue may keep the others, or control, waiting. */
+#define STEPS_PER_LOOK	64	/* at the clock */
+#define WORK_NS		2000000
+
+static const struct vq_ops {
+	unsigned int feature;	/* that brings it; 0: it is always there */
+	void (*begin)(struct vbb_device *d, enum vbb_device_vq vq);
+	vbb_u64 (*step)(struct vbb_device *d, enum vbb_device_vq vq);	/* NULL: begin() is all */
+	void (*stopping)(struct vbb_device *d);	/* NULL: nothing to do, as below */
+	void (*stopped)(struct vbb_device *d);
+} vq_ops[VBB_DEVICE_NR_VQS] = {
+	[VBB_DEVICE_INFLATE] = { .begin = vbb_device_balloon_begin,
+				 .step = vbb_device_balloon_step },
+	[VBB_DEVICE_DEFLATE] = { .begin = vbb_device_balloon_begin,
+				 .step = vbb_device_balloon_step },
+	[VBB_DEVICE_STATS] = { VBB_BALLOON_F_STATS_VQ, vbb_device_stats_begin, NULL, NULL,
+			       vbb_device_stats_stopped },
+	[VBB_DEVICE_HINT] = { VBB_BALLOON_F_FREE_PAGE_HINT, vbb_device_hint_begin,
+			      vbb_device_hint_step, NULL, NULL },
+	[VBB_DEVICE_REPORTING] = { VBB_BALLOON_F_REPORTING, vbb_device_reporting_begin,
+				   vbb_device_reporting_step, NULL, NULL },
+	[VBB_DEVICE_REQUESTS] = { VIRTIO_BALLOON_F_HOST_REQ_VQ, vbb_device_requests_begin,
+				  vbb_device_requests_step, vbb_device_requests_stopping,
+				  vbb_device_requests_stopped },
 };
 
 /* A queue of a feature that is not offered takes no number. Returns how many there are. */
-static unsigned int vqs_number(struct vbb_device *d)
+static unsigned int queues_init(struct vbb_device *d)
 {
+	struct vbb_device_queue *q = d->queue;
 	unsigned int nr = 0;
 	int i;
 
-	for (i = 0; i < VBB_DEVICE_NR_VQS; i++) {
-		d->vq[i] = -1;
-		if (!vq_feature[i] || d->opts->features >> vq_feature[i] & 1)
-			d->vq[i] = (int)nr++;
+	for (i = 0; i < VBB_DEVICE_NR_VQS; i++, q++) {
+		q->index = VBB_VHU_NR_QUEUES;
+		if (!vq_ops[i].feature || d->opts->features >> vq_ops[i].feature & 1)
+			q->index = nr++;
+		q->chain.seg = q->seg;
+		q->chain.max_segs = VBB_VHU_NR_SEGS;
 	}
 	return nr;
 }
@@ -45,29 +88,97 @@ static enum vbb_device_vq vq_of(const struct vbb_device *d, unsigned int index)
 {
 	int i = 0;
 
-	while (d->vq[i] != (int)index)
+	while (d->queue[i].index != index)
 		i++;
 	return (enum vbb_device_vq)i;
 }
 
-bool vbb_device_work(struct vbb_device *d)
+void vbb_device_done(struct vbb_device *d, enum vbb_device_vq vq, int err, vbb_u64 written)
 {
-	bool more = false;
+	struct vbb_device_queue *q = &d->queue[vq];
 
-	more |= vbb_device_balloon_work(d, VBB_DEVICE_INFLATE);
-	more |= vbb_device_balloon_work(d, VBB_DEVICE_DEFLATE);
-	more |= vbb_device_requests_work(d);
-	return more;
+	q->busy = false;
+	vbb_device_fault(d, err);
+	vbb_device_fault(d, vbb_transport_done(&d->vhu.transport, q->index, &q->chain, written));
+	vbb_transport_kick(&d->vhu.transport, q->index);
+}
+
+/* Takes the next chain, if there is one; one that is faulty was given back by the ring itself. */
+static bool queue_take(struct vbb_device *d, enum vbb_device_vq vq)
+{
+	struct vbb_device_queue *q = &d->queue[vq];
+	int err = vbb_transport_recv(&d->vhu.transport, q->index, &q->chain);
+
+	if (!err) {
+		vq_ops[vq].begin(d, vq);
+		return true;
+	}
+	if (!vbb_vhu_pending(&d->vhu, q->index))
+		return false;
+	vbb_device_fault(d, err);
+	vbb_transport_kick(&d->vhu.transport, q->index);
+	return true;
+}
+
+/* Returns true where there is more to do. */
+static bool queue_work(struct vbb_device *d, enum vbb_device_vq vq)
+{
+	struct vbb_device_queue *q = &d->queue[vq];
+	vbb_u64 end_ns = vbb_device_now_ns() + WORK_NS;
+	vbb_u64 len;
+	int i;
+
+	do {
+		if (!q->busy && !queue_take(d, vq))
+			return false;
+		len = 0;
+		for (i = 0; q->busy && i < STEPS_PER_LOOK && len < VBB_DEVICE_DISCARD_LEN; i++) {
+			len += vq_ops[vq].step(d, vq);
+			if (q->blocked)
+				return false;
+		}
+	} while (vbb_device_now_ns() < end_ns);
+	return true;
+}
+
+static vbb_u64 sooner(vbb_u64 a_ns, vbb_u64 b_ns)
+{
+	return a_ns < b_ns ? a_ns : b_ns;
+}
+
+vbb_u64 vbb_device_work(struct vbb_device *d)
+{
+	vbb_u64 wait_ns = ~(vbb_u64)0;
+	int i;
+
+	vbb_device_requests_look(d);
+	vbb_device_hint_look(d);
+	for (i = 0; i < VBB_DEVICE_NR_VQS; i++)
+		if ((d->queue[i].busy || vbb_vhu_pending(&d->vhu, d->queue[i].index)) &&
+		    queue_work(d, (enum vbb_device_vq)i))
+			wait_ns = 0;
+	wait_ns = sooner(wait_ns, vbb_device_stats_look(d));
+	wait_ns = sooner(wait_ns, vbb_device_job_wait_ns(&d->requests.job));
+	return sooner(wait_ns, vbb_device_job_wait_ns(&d->hint.job));
 }
 
 /* What the protocol asks of the device */
+
+/* A driver begins anew. */
+static void driver_reset(struct vbb_device *d)
+{
+	vbb_device_requests_reset(d);
+	vbb_device_hint_reset(d);
+	vbb_device_stats_reset(d);
+	d->poison = 0;
+}
 
 static int on_features(void *dev, vbb_u64 features)
 {
 	if (vbb_features_check(features) != features)
 		return -1;
-	/* a driver begins with them, also one whose predecessor went without a word */
-	vbb_device_requests_reset(dev);
+	/* also one whose predecessor went without a word */
+	driver_reset(dev);
 	return 0;
 }
 
@@ -83,18 +194,21 @@ static void on_config_write(void *dev, vbb_u32 off, const vbb_u8 *data, vbb_u32 
 
 static void on_stopping(void *dev, unsigned int queue)
 {
-	if (vq_of(dev, queue) == VBB_DEVICE_REQUESTS)
-		vbb_device_requests_stopping(dev);
+	enum vbb_device_vq vq = vq_of(dev, queue);
+
+	if (vq_ops[vq].stopping)
+		vq_ops[vq].stopping(dev);
 }
 
 static void on_stopped(void *dev, unsigned int queue)
 {
-	enum vbb_device_vq vq = vq_of(dev, queue);
+	struct vbb_device *d = dev;
+	enum vbb_device_vq vq = vq_of(d, queue);
 
-	if (vq == VBB_DEVICE_REQUESTS)
-		vbb_device_requests_stopped(dev);
-	else
-		vbb_device_balloon_stopped(dev, vq);
+	/* the chain goes back as if we had not seen it; what was done already may be done again */
+	d->queue[vq].busy = false;
+	if (vq_ops[vq].stopped)
+		vq_ops[vq].stopped(d);
 }
 
 static void on_memory(void *dev)
@@ -132,7 +246,7 @@ static void on_memory(void *dev)
 static void on_reset(void *dev)
 {
 	vbb_device_config_reset(dev);
-	vbb_device_requests_reset(dev);
+	driver_reset(dev);
 }
 
 static const struct vbb_vhu_ops vhu_ops = {
@@ -147,14 +261,16 @@ static const struct vbb_vhu_ops vhu_ops = {
 
 int vbb_device_init(struct vbb_device *d, const struct vbb_device_opts *opts)
 {
-	unsigned int nr_vqs;
+	unsigned int nr_queues;
 
 	memset(d, 0, sizeof(*d));
 	d->opts = opts;
 	d->map.ram = d->ram;
 	d->keep_len = ~(vbb_u64)0;
-	nr_vqs = vqs_number(d);
-	vbb_device_balloon_init(d);
+	nr_queues = queues_init(d);
+	d->requests.job.sink.fd = -1;
+	d->hint.job.sink.fd = -1;
 	vbb_device_requests_init(d);
-	return vbb_vhu_init(&d->vhu, opts->features, nr_vqs, &vhu_ops, d);
+	driver_reset(d);
+	return vbb_vhu_init(&d->vhu, opts->features, nr_queues, &vhu_ops, d);
 }

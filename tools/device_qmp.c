@@ -42,11 +42,6 @@ static struct json_object *cmd_quit(struct vbb_qmp *q, struct json_object *args,
 	return json_object_new_object();
 }
 
-static void add(struct json_object *to, const char *name, vbb_u64 value)
-{
-	json_object_object_add(to, name, json_object_new_uint64(value));
-}
-
 static vbb_u64 cpu_ns(void)
 {
 	struct timespec ts;
@@ -64,7 +59,7 @@ static struct json_object *faults(const struct vbb_device_counts *c)
 	for (i = 0; i < VBB_NR_FAULTS; i++) {
 		name = vbb_err_name(vbb_err_from_fault(i));
 		if (name)
-			add(result, name, c->faults[i]);
+			vbb_qmp_add(result, name, c->faults[i]);
 	}
 	return result;
 }
@@ -73,10 +68,10 @@ static struct json_object *requests(const struct vbb_device_counts *c)
 {
 	struct json_object *result = json_object_new_object();
 
-	add(result, "asked", c->host_requests);
-	add(result, "answers", c->answers);
-	add(result, "unwanted", c->answers_unwanted);
-	add(result, "bytes", c->answer_bytes);
+	vbb_qmp_add(result, "asked", c->host_requests);
+	vbb_qmp_add(result, "answers", c->answers);
+	vbb_qmp_add(result, "unwanted", c->answers_unwanted);
+	vbb_qmp_add(result, "bytes", c->answer_bytes);
 	return result;
 }
 
@@ -91,33 +86,39 @@ static struct json_object *cmd_query_counters(struct vbb_qmp *q, struct json_obj
 
 	(void)args;
 	(void)err;
-	add(messages, "pfns", c->messages[VBB_DEVICE_PFNS]);
-	add(messages, "bitmap", c->messages[VBB_DEVICE_BITMAP]);
-	add(messages, "records", c->messages[VBB_DEVICE_RECORDS]);
+	vbb_qmp_add(messages, "pfns", c->messages[VBB_DEVICE_PFNS]);
+	vbb_qmp_add(messages, "bitmap", c->messages[VBB_DEVICE_BITMAP]);
+	vbb_qmp_add(messages, "records", c->messages[VBB_DEVICE_RECORDS]);
 	json_object_object_add(result, "messages", messages);
-	add(records, "blocks", c->blocks);
-	add(records, "bitmaps", c->bitmaps);
-	add(records, "extents", c->extents);
+	vbb_qmp_add(records, "blocks", c->blocks);
+	vbb_qmp_add(records, "bitmaps", c->bitmaps);
+	vbb_qmp_add(records, "extents", c->extents);
 	json_object_object_add(result, "records", records);
 	json_object_object_add(result, "faults", faults(c));
-	add(result, "bytes", c->bytes);
-	add(result, "runs", c->runs);
-	add(result, "pages_inflated", c->pages_inflated);
-	add(result, "pages_discarded", c->pages_discarded);
-	add(result, "pages_deflated", c->pages_deflated);
-	add(result, "discard_calls", c->discard_calls);
-	add(result, "discard_errors", c->discard_errors);
-	add(result, "results", c->results);
+	vbb_qmp_add(result, "bytes", c->bytes);
+	vbb_qmp_add(result, "runs", c->runs);
+	vbb_qmp_add(result, "pages_inflated", c->pages_inflated);
+	vbb_qmp_add(result, "pages_discarded", c->pages_discarded);
+	vbb_qmp_add(result, "pages_deflated", c->pages_deflated);
+	vbb_qmp_add(result, "discard_calls", c->discard_calls);
+	vbb_qmp_add(result, "discard_errors", c->discard_errors);
+	vbb_qmp_add(result, "results", c->results);
 	json_object_object_add(result, "host_requests", requests(c));
-	add(result, "kicks", d->vhu.nr_kicks);
-	add(result, "calls", d->vhu.nr_calls);
-	add(result, "front_ends", c->front_ends);
-	add(result, "requests", d->vhu.nr_requests);
-	add(result, "requests_refused", d->vhu.nr_refused);
-	add(result, "cpu_ns", cpu_ns());
+	vbb_qmp_add(result, "stats", c->stats);
+	vbb_qmp_add(result, "stats_unknown", c->stats_unknown);
+	vbb_qmp_add(result, "hints", c->hints);
+	vbb_qmp_add(result, "hints_unwanted", c->hints_unwanted);
+	vbb_qmp_add(result, "reports", c->reports);
+	vbb_qmp_add(result, "pages_reported", c->pages_reported);
+	vbb_qmp_add(result, "kicks", d->vhu.nr_kicks);
+	vbb_qmp_add(result, "calls", d->vhu.nr_calls);
+	vbb_qmp_add(result, "front_ends", c->front_ends);
+	vbb_qmp_add(result, "requests", d->vhu.nr_requests);
+	vbb_qmp_add(result, "requests_refused", d->vhu.nr_refused);
+	vbb_qmp_add(result, "cpu_ns", cpu_ns());
 	/* of the last 'balloon': when it came, by CLOCK_MONOTONIC, and how long the guest took */
-	add(result, "last_balloon_at_ns", d->asked_ns);
-	add(result, "last_balloon_ns", d->reached_ns ? d->reached_ns - d->asked_ns : 0);
+	vbb_qmp_add(result, "last_balloon_at_ns", d->asked_ns);
+	vbb_qmp_add(result, "last_balloon_ns", d->reached_ns ? d->reached_ns - d->asked_ns : 0);
 	return result;
 }
 
@@ -127,12 +128,13 @@ vbb_u64 vbb_device_tell(struct vbb_device *d, struct vbb_qmp *q)
 	vbb_u64 wait_ns;
 
 	vbb_device_requests_tell(d, q);
+	vbb_device_hint_tell(d, q);
 	if (!vbb_device_event_due(d, &wait_ns))
 		return wait_ns;
 	d->untold = false;
 	d->told_ns = vbb_device_now_ns();
 	data = json_object_new_object();
-	add(data, "actual", vbb_device_actual_len(d));
+	vbb_qmp_add(data, "actual", vbb_device_actual_len(d));
 	vbb_qmp_event(q, "BALLOON_CHANGE", data);
 	return ~(vbb_u64)0;
 }

@@ -2,93 +2,53 @@
 /* What people can ask of the guest through the device, and what they are told of it. */
 #include "device.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define TIMEOUT_MS_DEFAULT	10000
-#define TIMEOUT_MS_MAX		3600000
-
-static void add(struct json_object *to, const char *name, vbb_u64 value)
+static const char *status(const struct vbb_device_job *job)
 {
-	json_object_object_add(to, name, json_object_new_uint64(value));
-}
-
-static void add_text(struct json_object *to, const char *name, const char *text)
-{
-	if (text)
-		json_object_object_add(to, name, json_object_new_string(text));
-}
-
-static void add_ms(struct json_object *to, const char *name, vbb_u64 ns)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%.3f", (double)ns / 1e6);
-	json_object_object_add(to, name, json_object_new_double_s((double)ns / 1e6, text));
-}
-
-static const char *status(const struct vbb_device_request *req)
-{
-	if (req->phase == VBB_DEVICE_STOPPING)
+	if (job->phase == VBB_DEVICE_STOPPING)
 		return "cancelling";
-	if (req->phase == VBB_DEVICE_ASKED || req->phase == VBB_DEVICE_WRITING)
+	if (job->phase == VBB_DEVICE_ASKED || job->phase == VBB_DEVICE_WRITING)
 		return "open";
-	return req->status;
+	return job->status;
 }
 
-static struct json_object *summary(const struct vbb_device_request *req)
+static struct json_object *summary(const struct vbb_device_requests *r)
 {
 	struct json_object *data = json_object_new_object();
-	vbb_u64 end_ns = req->ended_ns ? req->ended_ns : vbb_device_now_ns();
-	bool drop = req->cmd == VIRTIO_BALLOON_CMD_DROP_CACHE;
+	vbb_u64 end_ns = r->job.ended_ns ? r->job.ended_ns : vbb_device_now_ns();
+	bool drop = r->cmd == VIRTIO_BALLOON_CMD_DROP_CACHE;
 
-	add(data, "id", req->id);
-	add_text(data, "command", drop ? "drop-cache" : "get-unused-pages");
-	add_text(data, "status", status(req));
-	add_text(data, "error", req->error);
-	add(data, "messages", req->nr_answers);
-	add(data, "bytes", req->len);
-	if (req->answered_ns)
-		add_ms(data, "answered-ms", req->answered_ns - req->asked_ns);
-	add_ms(data, "total-ms", end_ns - req->asked_ns);
+	vbb_qmp_add(data, "id", r->id);
+	vbb_qmp_add_text(data, "command", drop ? "drop-cache" : "get-unused-pages");
+	vbb_qmp_add_text(data, "status", status(&r->job));
+	vbb_qmp_add_text(data, "error", r->job.error);
+	vbb_qmp_add(data, "messages", r->nr_answers);
+	vbb_qmp_add(data, "bytes", r->len);
+	if (r->answered_ns)
+		vbb_qmp_add_ms(data, "answered-ms", r->answered_ns - r->job.asked_ns);
+	vbb_qmp_add_ms(data, "total-ms", end_ns - r->job.asked_ns);
 	if (drop) {
-		add(data, "freed", req->nr_freed);
+		vbb_qmp_add(data, "freed", r->nr_freed);
 	} else {
-		add(data, "pages", req->sink.nr_pages);
-		add(data, "runs", req->sink.nr_runs);
+		vbb_qmp_add(data, "pages", r->job.sink.nr_pages);
+		vbb_qmp_add(data, "runs", r->job.sink.nr_runs);
 	}
 	return data;
 }
 
 void vbb_device_requests_tell(struct vbb_device *d, struct vbb_qmp *q)
 {
-	struct vbb_device_request *req = &d->requests.req;
+	struct vbb_device_job *job = &d->requests.job;
 
-	if (req->phase != VBB_DEVICE_ENDED)
+	if (job->phase != VBB_DEVICE_ENDED)
 		return;
-	req->phase = VBB_DEVICE_IDLE;
-	vbb_qmp_event(q, "X_HOST_REQUEST_END", summary(req));
+	job->phase = VBB_DEVICE_IDLE;
+	vbb_qmp_event(q, "X_HOST_REQUEST_END", summary(&d->requests));
 }
 
 /* Commands */
-
-/* A number within limits; false, with err told, where it is not */
-static bool get_number(struct json_object *args, const char *name, vbb_u64 min, vbb_u64 max,
-		       vbb_u64 *value, struct vbb_qmp_error *err)
-{
-	struct json_object *arg;
-
-	if (!json_object_object_get_ex(args, name, &arg))
-		return true;
-	*value = json_object_get_uint64(arg);
-	if (json_object_get_int64(arg) >= 0 && *value >= min && *value <= max)
-		return true;
-	vbb_qmp_fail(err, "GenericError", "Parameter '%s' is out of range", name);
-	return false;
-}
 
 /* What a failure to ask means to people */
 static struct json_object *ask_fail(struct vbb_qmp_error *err, int why)
@@ -119,56 +79,26 @@ static struct json_object *ask(struct vbb_qmp *q, vbb_u16 cmd, vbb_u64 arg0, vbb
 		return ask_fail(err, why);
 	}
 	result = json_object_new_object();
-	add(result, "id", d->requests.req.id);
+	vbb_qmp_add(result, "id", d->requests.id);
 	return result;
-}
-
-/* Where the runs go: false, with err told, where they cannot */
-static bool open_file(struct vbb_qmp *q, struct json_object *args, int *fd,
-		      struct vbb_qmp_error *err)
-{
-	struct json_object *file, *fdname;
-	const char *name;
-
-	*fd = -1;
-	if (json_object_object_get_ex(args, "file", &file)) {
-		name = json_object_get_string(file);
-		/* never to wait for a reader, nor to be led to a terminal */
-		*fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
-			   0666);
-		if (*fd < 0)
-			vbb_qmp_fail(err, "GenericError", "Could not open '%.64s': %s", name,
-				     strerror(errno));
-	} else if (json_object_object_get_ex(args, "fdname", &fdname)) {
-		name = json_object_get_string(fdname);
-		*fd = vbb_qmp_take_fd(q, name);
-		if (*fd < 0)
-			vbb_qmp_fail(err, "GenericError",
-				     "File descriptor named '%.64s' not found", name);
-	} else {
-		return true;
-	}
-	return *fd >= 0;
 }
 
 static struct json_object *cmd_get_unused_pages(struct vbb_qmp *q, struct json_object *args,
 						struct vbb_qmp_error *err)
 {
-	vbb_u64 first_pfn = 0, nr_pages = 0, timeout_ms = TIMEOUT_MS_DEFAULT;
+	vbb_u64 first_pfn = 0, nr_pages = 0, timeout_ms = VBB_DEVICE_TIMEOUT_MS;
 	const vbb_u64 max = (vbb_u64)1 << VIRTIO_BALLOON_PFN_BITS;
 	int why, fd;
 
-	if (!get_number(args, "first-pfn", 0, max - 1, &first_pfn, err) ||
-	    !get_number(args, "nr-pages", 0, max, &nr_pages, err) ||
-	    !get_number(args, "timeout-ms", 1, TIMEOUT_MS_MAX, &timeout_ms, err))
+	if (!vbb_qmp_arg_number(args, "first-pfn", 0, max - 1, &first_pfn, err) ||
+	    !vbb_qmp_arg_number(args, "nr-pages", 0, max, &nr_pages, err) ||
+	    !vbb_qmp_arg_number(args, "timeout-ms", 1, VBB_DEVICE_TIMEOUT_MS_MAX, &timeout_ms, err))
 		return NULL;
-	if (json_object_object_get(args, "file") && json_object_object_get(args, "fdname"))
-		return vbb_qmp_fail(err, "GenericError", "Either 'file' or 'fdname'");
 	/* before a file is emptied for nothing */
 	why = vbb_device_requests_ready(q->opaque);
 	if (why)
 		return ask_fail(err, why);
-	if (!open_file(q, args, &fd, err))
+	if (!vbb_qmp_arg_file(q, args, &fd, err))
 		return NULL;
 	return ask(q, VIRTIO_BALLOON_CMD_GET_UNUSED_PAGES, first_pfn, nr_pages, timeout_ms, fd,
 		   err);
@@ -185,12 +115,12 @@ static struct json_object *cmd_drop_cache(struct vbb_qmp *q, struct json_object 
 		{ "page", VIRTIO_BALLOON_DROP_PAGE_CACHE },
 		{ "slab", VIRTIO_BALLOON_DROP_SLAB },
 	};
-	vbb_u64 limit = 0, timeout_ms = TIMEOUT_MS_DEFAULT;
+	vbb_u64 limit = 0, timeout_ms = VBB_DEVICE_TIMEOUT_MS;
 	struct json_object *mode;
 	size_t i = 0;
 
-	if (!get_number(args, "limit", 0, INT64_MAX, &limit, err) ||
-	    !get_number(args, "timeout-ms", 1, TIMEOUT_MS_MAX, &timeout_ms, err))
+	if (!vbb_qmp_arg_number(args, "limit", 0, INT64_MAX, &limit, err) ||
+	    !vbb_qmp_arg_number(args, "timeout-ms", 1, VBB_DEVICE_TIMEOUT_MS_MAX, &timeout_ms, err))
 		return NULL;
 	if (json_object_object_get_ex(args, "mode", &mode))
 		while (i < 3 && strcmp(json_object_get_string(mode), modes[i].name))
@@ -206,7 +136,7 @@ static struct json_object *cmd_cancel(struct vbb_qmp *q, struct json_object *arg
 {
 	vbb_u64 id = 0;
 
-	if (!get_number(args, "id", 0, INT64_MAX, &id, err))
+	if (!vbb_qmp_arg_number(args, "id", 0, INT64_MAX, &id, err))
 		return NULL;
 	if (vbb_device_requests_cancel(q->opaque, id))
 		return vbb_qmp_fail(err, "GenericError", "No such request is open");
@@ -221,8 +151,8 @@ static struct json_object *cmd_query_requests(struct vbb_qmp *q, struct json_obj
 
 	(void)args;
 	(void)err;
-	if (d->requests.req.id)
-		json_object_array_add(list, summary(&d->requests.req));
+	if (d->requests.id)
+		json_object_array_add(list, summary(&d->requests));
 	return list;
 }
 

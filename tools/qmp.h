@@ -10,6 +10,7 @@
 #include <json-c/json.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define VBB_QMP_NR_CLIENTS	8
 #define VBB_QMP_LEN_MAX		16384	/* bytes of one request */
@@ -124,6 +125,56 @@ void vbb_qmp_dispatch(struct vbb_qmp *q);
  * Return: the descriptor, the caller's from here on; -1: there is none of that name.
  */
 int vbb_qmp_take_fd(struct vbb_qmp *q, const char *name);
+
+/**
+ * vbb_qmp_add() - add a number to an object
+ * @to: the object
+ * @name: of the member
+ * @value: of the member
+ */
+void vbb_qmp_add(struct json_object *to, const char *name, uint64_t value);
+
+/**
+ * vbb_qmp_add_text() - add a text to an object
+ * @to: the object
+ * @name: of the member
+ * @text: of the member; NULL: there is none
+ */
+void vbb_qmp_add_text(struct json_object *to, const char *name, const char *text);
+
+/**
+ * vbb_qmp_add_ms() - add a time to an object, in milliseconds with three decimals
+ * @to: the object
+ * @name: of the member
+ * @ns: nanoseconds
+ */
+void vbb_qmp_add_ms(struct json_object *to, const char *name, uint64_t ns);
+
+/**
+ * vbb_qmp_arg_number() - look at a number that may be among the arguments
+ * @args: of the command
+ * @name: of the number
+ * @min: the least allowed
+ * @max: the most allowed, 2^63 - 1 at most
+ * @value: receives it; stays where there is none
+ * @err: told where it is out of range
+ *
+ * Return: false where it is.
+ */
+bool vbb_qmp_arg_number(struct json_object *args, const char *name, uint64_t min, uint64_t max,
+			uint64_t *value, struct vbb_qmp_error *err);
+
+/**
+ * vbb_qmp_arg_file() - open the path "file", or take the descriptor "fdname", if one is there
+ * @q: the server
+ * @args: of the command
+ * @fd: receives the descriptor, the caller's; -1: there is neither
+ * @err: told where that is not possible
+ *
+ * Return: false where it is not.
+ */
+bool vbb_qmp_arg_file(struct vbb_qmp *q, struct json_object *args, int *fd,
+		      struct vbb_qmp_error *err);
 
 /**
  * vbb_qmp_event() - tell every client of an event

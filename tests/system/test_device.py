@@ -164,12 +164,17 @@ class Options(Case):
     """What the command line changes."""
 
     def test_offers(self):
-        base = bits(fe.VERSION_1, fe.INDIRECT_DESC, fe.EVENT_IDX, fe.PROTOCOL_FEATURES)
-        for options, more in (((), (fe.PAGE_BITMAP, fe.PAGE_RECORDS, fe.HOST_REQ)),
+        base = bits(1, fe.VERSION_1, fe.INDIRECT_DESC, fe.EVENT_IDX, fe.PROTOCOL_FEATURES)
+        everything = (fe.PAGE_BITMAP, fe.PAGE_RECORDS, fe.HOST_REQ)
+        for options, more in (((), everything), (("--deflate-on-oom",), (2, *everything)),
+                              (("--free-page-hint", "--free-page-reporting"), (3, 5, *everything)),
+                              (("--must-tell-host", "--page-poison"), (0, 4, *everything)),
                               (("--no-records",), (fe.PAGE_BITMAP, fe.HOST_REQ)),
                               (("--no-requests",), (fe.PAGE_BITMAP, fe.PAGE_RECORDS)), (("--no-bitmap",), ())):
             rig = self.rig(None, *options, features=OLD)
             self.assertEqual(rig.offered, base | bits(*more))
+        rig = self.rig(None, "--no-stats", "--no-bitmap", features=OLD)
+        self.assertEqual(rig.offered, base & ~bits(1))
 
     def test_no_records(self):
         rig = self.rig(None, "--no-records", features=BITMAP)

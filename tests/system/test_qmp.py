@@ -71,9 +71,10 @@ class QmpServer(Case):
         device = self.device("--ram", "1G")
         client = self.client(device)
         names = [entry["name"] for entry in client.ask({"execute": "query-commands"})["return"]]
-        self.assertEqual(sorted(names), ["balloon", "closefd", "getfd", "qmp_capabilities", "query-balloon",
-                                         "query-commands", "quit", "x-cancel", "x-drop-cache", "x-get-unused-pages",
-                                         "x-query-balloon-counters", "x-query-requests"])
+        self.assertEqual(sorted(names), ["balloon", "closefd", "getfd", "qmp_capabilities", "qom-get", "qom-set",
+                                         "query-balloon", "query-commands", "quit", "x-cancel", "x-drop-cache",
+                                         "x-free-page-hint", "x-get-unused-pages", "x-query-balloon-counters",
+                                         "x-query-requests"])
         self.assertEqual(client.ask({"execute": "query-balloon", "id": {"a": [1, None, "x"]}}),
                          {"return": {"actual": 1 << 30}, "id": {"a": [1, None, "x"]}})
         self.refused(client, {"execute": "balloon"}, "GenericError", "'value' is missing")
