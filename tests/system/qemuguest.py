@@ -22,16 +22,19 @@ class Guest(LinuxGuest):
     a sleeping kernel, initrd: the initial ramdisk, files: what of the host's files the guest has,
     too (modules), mem_mib: the guest's RAM, in equal parts for each of the nodes, device: the
     balloon device and its properties, none where it is empty, append: more words for the kernel's
-    command line, arguments: more for QEMU, log: where the console goes, else nowhere but to
-    self.console.
+    command line, arguments: more for QEMU, incoming: where a guest migrates from, that is then
+    continued by arrive(), log: where the console goes, else nowhere but to self.console.
     """
 
     def __init__(self, kernel, initrd, files=(), mem_mib=512, cpus=1, nodes=1,
                  device="virtio-balloon-pci", append=(), arguments=(), image="vmlinux",
-                 qemu="qemu-system-x86_64", log=None, boot_timeout=120):
+                 incoming=None, qemu="qemu-system-x86_64", log=None, boot_timeout=120):
         kernel = pathlib.Path(kernel)
+        self._incoming = incoming
+        self.qmp = None
         self._modules = [kernel / "modules" / f"{name}.ko" for name in BASE_MODULES]
         folder = tempfile.mkdtemp(prefix="vbb-guest-")
+        self._qmp_path = os.path.join(folder, "qmp")
         ramdisk = os.path.join(folder, "initrd")
         first = pathlib.Path(initrd).read_bytes()
         pathlib.Path(ramdisk).write_bytes(first + bytes(-len(first) % 4) +
@@ -47,7 +50,7 @@ class Guest(LinuxGuest):
                 "-action", "reboot=shutdown",
                 "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
                 "-chardev", f"socket,id=agent,fd={theirs.fileno()}", "-serial", "chardev:agent",
-                "-chardev", f"socket,id=qmp,path={folder}/qmp,server=on,wait=off",
+                "-chardev", f"socket,id=qmp,path={self._qmp_path},server=on,wait=off",
                 "-mon", "chardev=qmp,mode=control"]
         for node in range(nodes):
             argv += ["-object", f"memory-backend-memfd,id=ram{node},share=on,"
@@ -59,18 +62,37 @@ class Guest(LinuxGuest):
                 argv += ["-numa", f"node,nodeid={node},memdev=ram{node},cpus={first}-{last}"]
         if device:
             argv += ["-device", f"{device},id=balloon"]
+        if incoming:
+            argv += ["-incoming", incoming]
         super().__init__([*argv, *arguments], folder, os.dup(ours.fileno()), ours.detach(),
                          mem_mib * MIB, log, boot_timeout, pass_fds=(theirs.detach(),))
-        try:
-            self.qmp = Qmp(f"{folder}/qmp")
-        except BaseException:
-            self.kill()
-            raise
 
     def booted(self, timeout=120):
+        self.qmp = self.qmp or Qmp(self._qmp_path, timeout)
+        if self._incoming:
+            return
         super().booted(timeout)
         for path in self._modules:
             self.insmod(path)
+
+    def migrate(self, uri, timeout=60):
+        """Migrates and returns what QEMU says of it; the guest is then stopped here."""
+        self.qmp.execute("migrate", uri=uri)
+        deadline = time.monotonic() + timeout
+        while (info := self.qmp.execute("query-migrate"))["status"] != "completed":
+            if info["status"] == "failed" or time.monotonic() > deadline:
+                raise HarnessError(f"the migration does not end: {info}")
+            time.sleep(0.05)
+        return info
+
+    def arrive(self, source, timeout=60):
+        """Waits until the guest that source was is here, and runs."""
+        deadline = time.monotonic() + timeout
+        while self.qmp.execute("query-status")["status"] != "running":
+            if time.monotonic() > deadline:
+                raise HarnessError("the guest does not arrive")
+            time.sleep(0.05)
+        self.held_len = source.held_len
 
     def _find_memory(self):
         for entry in pathlib.Path(f"/proc/{self.pid}/fd").iterdir():
@@ -112,7 +134,7 @@ class Guest(LinuxGuest):
 
     def kill(self):
         super().kill()
-        if hasattr(self, "qmp"):
+        if self.qmp:
             self.qmp.close()
 
 

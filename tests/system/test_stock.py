@@ -8,19 +8,29 @@ which must do all that the stock driver does. Each boots its own guest.
 """
 
 import contextlib
+import functools
 import os
 import pathlib
+import random
+import re
 import subprocess
 import sys
+import tempfile
+import time
 
 import tap
-from harness import MIB
+from harness import MIB, PAGE_LEN
 from qemuguest import Guest
 from tap import TOP, check, poll, script
 
 MEM_MIB = 384
 INFLATE_MIB = 192
 HOLD_MIB = 48
+UNSET = (1 << 64) - 1
+BALLOON_BITS = set(range(24))
+F_PAGE_POISON = 4
+HINT = ("free-page-hint=on", "iothread=io0")
+IOTHREAD = ("-object", "iothread,id=io0")
 # What a running guest takes and frees on its own account.
 SLACK_LEN = 4 * MIB
 
@@ -88,6 +98,7 @@ class Rig:
 
     def inflate(self, mib=INFLATE_MIB):
         """Inflates; so much less of the host's memory is then in use."""
+        self.guest.populate()
         before = self.guest.host_len()
         self.target(self.mem_len - mib * MIB)
         freed = before - self.guest.host_len()
@@ -110,10 +121,22 @@ class Rig:
              f"{when} the guest has {self.total} bytes in all")
         self.expect_free(self.free, when)
 
+    def statistics(self):
+        """What the guest says of itself, not before it was asked."""
+        asked = time.time()
+        read = functools.partial(self.guest.balloon_property, "guest-stats")
+        # The time is one of whole seconds.
+        poll(lambda: read()["last-update"] > asked, 20, "the guest sends statistics")
+        return read()["stats"]
+
     def accepted(self):
         """The numbers of the feature bits that the driver accepted."""
         bits = self.guest.cat("/sys/bus/virtio/devices/virtio0/features").strip()
         return {number for number, bit in enumerate(bits) if bit == "1"}
+
+    def pages_moved(self):
+        """The balloon's pages that the kernel has moved since it booted."""
+        return int(re.search(r"balloon_migrate (\d+)", self.guest.cat("/proc/vmstat"))[1])
 
     def intact(self):
         wrong = self.guest.verify()
@@ -191,20 +214,213 @@ def reset(rig, driver):
 
 def sleep(rig, driver, state):
     """Sleeps with an inflated balloon, and in the middle of an inflation."""
-    rig.start_full(cpus=2, image="vmlinuz" if state == "mem" else "vmlinux")
+    rig.start_full(("deflate-on-oom=on", "page-poison=on", *HINT), cpus=2, arguments=IOTHREAD,
+                   image="vmlinuz" if state == "mem" else "vmlinux")
+    rig.guest.balloon_property("guest-stats-polling-interval", 1)
     rig.load(driver)
     rig.inflate()
     rig.guest.sleep(state)
     rig.reach(rig.mem_len - INFLATE_MIB * MIB)
     rig.intact()
     rig.deflate()
-    rig.guest.populate()
     rig.guest.qmp.execute("balloon", value=rig.mem_len - INFLATE_MIB * MIB)
     rig.guest.sleep(state)
     rig.reach(rig.mem_len - INFLATE_MIB * MIB)
     rig.intact()
+    rig.statistics()
     rig.deflate()
     rig.unload()
+    rig.finish()
+
+
+def statistics(rig, driver):
+    """All ten figures, what they are, and that they follow what happens."""
+    rig.start_full()
+    rig.guest.balloon_property("guest-stats-polling-interval", 1)
+    for _ in range(2):
+        rig.load(driver)
+        before = rig.statistics()
+        check(len(before) == 10 and UNSET not in before.values(), f"the guest says {before}")
+        info = dict(re.findall(r"(\w+): +(\d+) kB", rig.guest.cat("/proc/meminfo")))
+        for name, meminfo in (("free", "MemFree"), ("total", "MemTotal"),
+                              ("available", "MemAvailable")):
+            said, real = before[f"stat-{name}-memory"], int(info[meminfo]) * 1024
+            check(abs(said - real) <= SLACK_LEN, f"{name}: {said} bytes, but {meminfo} is {real}")
+        check(before["stat-disk-caches"] >= HOLD_MIB * MIB, f"caches: {before}")
+        rig.inflate()
+        after = rig.statistics()
+        for name in ("total", "free"):
+            fallen = before[f"stat-{name}-memory"] - after[f"stat-{name}-memory"]
+            check(abs(fallen - INFLATE_MIB * MIB) <= SLACK_LEN,
+                  f"{name} memory went down by {fallen // MIB} MiB")
+        check(after["stat-minor-faults"] >= before["stat-minor-faults"], f"{before}, then {after}")
+        rig.deflate()
+        rig.unload()
+    rig.finish()
+
+
+def out_of_memory(rig, driver, deflate):
+    """A process needs what the balloon has: it gets it, or it is killed."""
+    rig.start_full(("deflate-on-oom=on",) if deflate else ())
+    rig.load(driver)
+    rig.target(rig.mem_len - rig.guest.free_len() + 64 * MIB)
+    before = rig.guest.actual_len()
+    killed = rig.guest.use(128)
+    check(killed != deflate, "the process was killed" if killed else "nothing was killed")
+    given = rig.guest.actual_len() - before
+    check((given > 0) == deflate, f"the balloon gave {given} bytes")
+    if deflate:
+        rig.clean()
+    rig.target(rig.mem_len)
+    rig.intact()
+    rig.unload()
+
+
+def reporting(rig, driver):
+    """What the guest frees comes free on the host without anyone asking."""
+    rig.start_full(("free-page-reporting=on",))
+    used = rig.mem_len - rig.guest.free_len()
+    rig.load(driver)
+    for _ in range(2):
+        # A block that has been reported is so again when it has been used.
+        poll(lambda: rig.guest.host_len() < used + 48 * MIB, 60, "the host gets memory back")
+        rig.intact()
+        rig.guest.fill()
+        check(rig.guest.host_len() > rig.mem_len - 64 * MIB, "the guest uses its memory again")
+    rig.unload()
+    rig.guest.fill()
+    rig.finish()
+
+
+def hint(rig, driver):
+    """Migrates with free page hints: what is free does not travel, and nothing else is lost."""
+    rig.start_full(HINT, arguments=IOTHREAD)
+    rig.guest.fill()
+    rig.load(driver)
+    used = rig.mem_len - rig.guest.free_len()
+    # The hints come while the first round goes on.
+    rig.guest.qmp.execute("migrate-set-parameters", **{"max-bandwidth": 64 * MIB})
+    with tempfile.TemporaryDirectory(prefix="vbb-test-") as folder:
+        ram = rig.guest.migrate(f"exec:cat >{folder}/state")["ram"]
+        sent = ram["normal"] * PAGE_LEN
+        check(sent < used + 64 * MIB, f"{sent // MIB} MiB were sent, {used // MIB} are in use")
+        source = rig.guest
+        # On to the state's other end, and back to life on this one.
+        rig.start(HINT, arguments=IOTHREAD, incoming=f"exec:cat {folder}/state")
+        rig.guest.arrive(source)
+        for guest in (rig.guest, source):
+            rig.guest = guest
+            if guest is source:
+                guest.qmp.execute("cont")
+            rig.intact()
+            rig.expect_free(rig.free, "migrated")
+            rig.guest.fill()
+            rig.target(rig.mem_len - INFLATE_MIB * MIB)
+            rig.deflate()
+            rig.unload()
+            rig.finish()
+
+
+def poison(rig, driver):
+    """A guest that writes a pattern into free pages, which the device hears of."""
+    rig.start_full(("page-poison=on", "free-page-reporting=on", *HINT), arguments=IOTHREAD,
+                   append=["init_on_alloc=0", "page_poison=1"])
+    for _ in range(2):
+        rig.load(driver)
+        check(F_PAGE_POISON in rig.accepted(), "PAGE_POISON is not accepted")
+        rig.inflate()
+        rig.intact()
+        rig.deflate()
+        rig.unload()
+        rig.guest.fill()
+    rig.finish()
+
+
+def features(rig, properties, append):
+    """Our driver accepts each bit of a balloon that the stock driver accepts, and no other."""
+    rig.start(properties, append=[append], arguments=IOTHREAD)
+    accepted = {}
+    for driver in (rig.kernel.stock, rig.kernel.ours):
+        rig.load(driver)
+        accepted[driver.label] = rig.accepted() & BALLOON_BITS
+        rig.unload()
+    check(accepted["stock"] == accepted["ours"], f"accepted are {accepted}")
+
+
+def compaction(rig, driver):
+    """The balloon's single pages move where the kernel makes larger blocks of free memory."""
+    rig.start_full()
+    rig.guest.fragment(2)
+    rig.load(driver)
+    rig.inflate(96)
+    rig.guest.unpin()
+    rig.free = rig.guest.free_len() + 96 * MIB
+    rig.guest.write("/proc/sys/vm/compact_memory", "1")
+    moved = rig.pages_moved()
+    check(moved * PAGE_LEN > 8 * MIB, f"{moved} pages moved")
+    rig.intact()
+    rig.deflate()
+    rig.guest.fill()
+    rig.unload()
+    rig.finish()
+
+
+def unplug(rig, driver):
+    """Memory is plugged in, given to the balloon to the last page, and pulled out again."""
+    dimm_len = 128 * MIB
+    rig.start_full(arguments=["-m", f"{MEM_MIB}M,slots=1,maxmem=1G"])
+    guest = rig.guest
+    rig.load(driver)
+    guest.write("/sys/devices/system/memory/auto_online_blocks", "online_movable")
+    guest.qmp.execute("object-add", **{"qom-type": "memory-backend-memfd", "id": "dimm-ram",
+                                       "size": dimm_len, "share": True})
+    guest.qmp.execute("device_add", driver="pc-dimm", id="dimm", memdev="dimm-ram")
+    poll(lambda: guest.total_len() >= rig.total + dimm_len, 30, "the memory is there")
+    rig.target(rig.mem_len + dimm_len - guest.free_len() + 48 * MIB)
+    # Now there is room for what has to move.
+    rig.target(rig.mem_len + dimm_len - 96 * MIB)
+    guest.qmp.execute("device_del", id="dimm")
+    check(guest.qmp.wait_event("DEVICE_DELETED", 60) is not None, "the memory is not given up")
+    rig.reach(rig.mem_len - 96 * MIB)
+    rig.intact()
+    rig.deflate()
+    rig.unload()
+    rig.finish()
+
+
+def churn(rig, driver):
+    """Two processors: one uses memory all the time, while the target jumps."""
+    rig.start_full(("deflate-on-oom=on", "free-page-reporting=on", "page-poison=on", *HINT), cpus=2,
+                   arguments=IOTHREAD)
+    rig.guest.balloon_property("guest-stats-polling-interval", 1)
+    rig.load(driver)
+    generator = random.Random(1)
+    command = rig.guest.start("sh for i in $(seq 20); do head -c 32m /dev/zero >/tmp/x; rm /tmp/x; "
+                              "done")
+    for _ in range(30):
+        rig.guest.qmp.execute("balloon",
+                              value=rig.mem_len - generator.randrange(INFLATE_MIB) * MIB)
+        time.sleep(0.1)
+    rig.guest.finish(command, 120)
+    rig.target(rig.mem_len - INFLATE_MIB * MIB)
+    rig.intact()
+    rig.deflate()
+    rig.unload()
+    rig.finish()
+
+
+def reload_often(rig, driver):
+    """What one start or one end of the driver forgets adds up."""
+    rig.start_full(("deflate-on-oom=on", "page-poison=on", "free-page-reporting=on", *HINT),
+                   arguments=IOTHREAD)
+    rig.guest.balloon_property("guest-stats-polling-interval", 1)
+    rig.guest.qmp.execute("balloon", value=rig.mem_len - 16 * MIB)
+    rig.load(driver)
+    rig.unload()
+    for _ in range(30):
+        rig.guest.insmod(driver.module)
+        rig.guest.rmmod(driver.name)
+    rig.returned("loaded and unloaded 30 times")
     rig.finish()
 
 
@@ -220,8 +436,19 @@ def cases(kernel):
         yield case("two nodes", nodes)
         yield case("rmmod_inflated", rmmod_inflated)
         yield case("reset", reset)
-        for state in ("freeze", "mem") if driver is kernel.stock else ():
+        for state in ("freeze", "mem"):
             yield case(f"sleep: {state}", sleep, state)
+        yield case("statistics", statistics)
+        yield case("deflate-on-oom=on", out_of_memory, True)
+        yield case("deflate-on-oom=off", out_of_memory, False)
+        for test in (reporting, hint, poison, compaction, unplug, churn, reload_often):
+            yield case(test.__name__, test)
+    every = ("deflate-on-oom=on", "page-poison=on", "free-page-reporting=on", *HINT)
+    for properties, append in ((every, "init_on_alloc=1"), (every, "page_poison=1"),
+                               (every, "init_on_free=1"), (every[2:], "init_on_free=1"),
+                               ((), "init_on_alloc=1")):
+        name = f"features: {' '.join((*properties, append))}"
+        yield name, features, (properties, append), {}
 
 
 def main():
