@@ -121,8 +121,9 @@ static void vbb_enc_flush(struct vbb_enc *e, bool end)
 		if (nr_words > promised || (nr_words == promised && !e->nr_words))
 			nr_words = vbb_plan_count(p, true);
 		bitmap_words = vbb_enc_bitmap_words(p);
+		/* a bitmap that is not longer fits where the records would */
 		if (e->format == VBB_FMT_AUTO && (end || 16 * e->nr_put >= e->len_max) &&
-		    bitmap_words <= nr_words && 8 * bitmap_words <= e->len_max)
+		    bitmap_words <= nr_words)
 			e->format = VBB_FMT_BITMAP;
 		else
 			e->format = VBB_FMT_RECORDS;
@@ -373,7 +374,7 @@ int vbb_enc_finish(struct vbb_enc *e, vbb_u16 flag, struct vbb_msg *msg)
 
 	if (e->state != STATE_OPEN)
 		return VBB_E_STATE;
-	empty = !e->len && !e->msg.nr_pages && !e->plan.nr_runs;
+	empty = !e->len && !e->plan.nr_runs;
 	if (flag > VIRTIO_BALLOON_FLAG_FAILED || (flag > VIRTIO_BALLOON_FLAG_DONE && !empty) ||
 	    (flag && e->format == VBB_FMT_PFNS))
 		return VBB_E_INVAL;

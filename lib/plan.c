@@ -516,7 +516,8 @@ static void vbb_plan_note(struct vbb_plan *p)
 			p->on[i] &= ~vbb_pow2(p->order);
 		first = 0;
 		while (vbb_plan_next_bitmap(p, &rec)) {
-			while (first < p->nr_runs && vbb_run_end(&p->run[first]) <= rec.pfn)
+			/* some run does not end before a bitmap that names it */
+			while (vbb_run_end(&p->run[first]) <= rec.pfn)
 				first++;
 			for (i = first; i < p->nr_runs && p->run[i].pfn < p->paid_end; i++) {
 				core = vbb_run_core(&p->run[i], p->order);
@@ -541,7 +542,10 @@ void vbb_plan_start(struct vbb_plan *p)
 	p->phase = PHASE_ORDERS;
 }
 
-/* All orders were looked at. Late runs that were left out come now: there is place for them. */
+/*
+ * All orders were looked at. Late runs that were left out come now. There is place for them, since
+ * of any other run one part is left at most.
+ */
 static void vbb_plan_begin_left(struct vbb_plan *p)
 {
 	size_t i;
@@ -549,7 +553,7 @@ static void vbb_plan_begin_left(struct vbb_plan *p)
 	p->phase = PHASE_LEFT;
 	if (!p->late_apart || vbb_late_bitmap(&p->late_sum))
 		return;
-	for (i = 0; i < p->nr_runs && p->nr_left < VBB_ENC_NR_PENDING; i++)
+	for (i = 0; i < p->nr_runs; i++)
 		if (p->late[i])
 			p->left[p->nr_left++] = p->run[i];
 }

@@ -104,7 +104,7 @@ static void test_configurations(void **state)
 
 static void test_states(void **state)
 {
-	const struct vbb_enc_cfg cfg = config(VBB_FMT_RECORDS);
+	const struct vbb_enc_cfg cfg = config(VBB_FMT_RECORDS), old = config(VBB_FMT_PFNS);
 	uint8_t bytes[VBB_ENC_LEN_MIN];
 	const struct vbb_seg seg = { bytes, sizeof(bytes) }, small = { bytes, sizeof(bytes) - 1 };
 	struct vbb_bitmap b = { .bits = bytes, .nr_bits = 8 };
@@ -112,6 +112,7 @@ static void test_states(void **state)
 	struct vbb_msg msg;
 
 	(void)state;
+	assert_int_equal(vbb_enc_init(&enc, &old, NULL, 0), VBB_E_TOOSMALL);
 	assert_int_equal(vbb_enc_init(&enc, &cfg, &small, 1), VBB_E_TOOSMALL);
 	assert_int_equal(vbb_enc_put(&enc, &r), VBB_E_STATE);
 	assert_int_equal(vbb_enc_put_bitmap(&enc, &b), VBB_E_STATE);
@@ -241,6 +242,52 @@ static void test_buffers_of_every_size(void **state)
 		for (len = 0; len < 600; len += len < 160 ? 1 : 13)
 			put_all(page_formats[i], len, &seed, 60);
 		put_all(page_formats[i], 8192, &seed, 3000);
+	}
+}
+
+/* Half of those that are held back is written then; what is kept can be put again. */
+static void test_more_runs_than_are_held_back(void **state)
+{
+	static const struct {
+		uint32_t formats;
+		uint64_t gap, nr_runs;
+		size_t len;
+	} kinds[] = {
+		{ VBB_FMT_BITMAP, 2, 2000, 600 },
+		/* no bitmap of the late ones can span them, records of the kept ones are longer */
+		{ VBB_FMT_AUTO, 4, VBB_ENC_NR_PENDING, 800 },
+	};
+	uint8_t bytes[800];
+	uint64_t k;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const struct vbb_enc_cfg cfg = config(kinds[i].formats);
+		struct vbb_seg seg = { bytes, kinds[i].len };
+		struct set put = { 0 }, got = { 0 };
+		struct vbb_range r;
+		struct vbb_msg msg;
+
+		assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+		for (k = 0; k < kinds[i].nr_runs; k++) {
+			r = (struct vbb_range){ kinds[i].gap * k, 1 };
+			set_add(&put, &r);
+			assert_int_equal(vbb_enc_put(&enc, &r), 0);
+		}
+		/* one that has no place, one that was written, one that is held back */
+		for (k = 0; k < 3; k++) {
+			static const uint64_t pfn[] = { SPACE - 1, 0, 3000 };
+
+			r = (struct vbb_range){ pfn[k], 1 };
+			set_add(&put, &r);
+			assert_int_equal(vbb_enc_put(&enc, &r), k == 1 ? VBB_E_NOSPC : 0);
+		}
+		assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+		assert_int_equal(msg.format, VBB_FMT_BITMAP);
+		seg.len = (size_t)msg.len;
+		decode(&got, &msg, &seg, 1);
+		assert_memory_equal(&put, &got, sizeof(put));
 	}
 }
 
@@ -611,6 +658,7 @@ int main(void)
 		cmocka_unit_test(test_states),
 		cmocka_unit_test(test_runs_that_are_none),
 		cmocka_unit_test(test_buffers_of_every_size),
+		cmocka_unit_test(test_more_runs_than_are_held_back),
 		cmocka_unit_test(test_every_cut),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_bitmap_out_of_order),

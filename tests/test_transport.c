@@ -709,6 +709,13 @@ static void test_absent_ops(void **state)
 	assert_int_equal(vbb_transport_kick(&t, 3), VBB_E_STATE);
 	ops.size += sizeof(ops.kick) - 1;
 	assert_int_equal(vbb_transport_kick(&t, 3), VBB_E_STATE);
+	/* an implementer who knew none of them */
+	ops.size = sizeof(ops.size);
+	assert_int_equal(vbb_transport_send(&t, 0, NULL, 0, NULL, 0, NULL), VBB_E_STATE);
+	assert_int_equal(vbb_transport_reap(&t, 0, &token, &len), VBB_E_STATE);
+	assert_int_equal(vbb_transport_recv(&t, 0, &c), VBB_E_STATE);
+	assert_int_equal(vbb_transport_done(&t, 0, &c, 0), VBB_E_STATE);
+	assert_int_equal(vbb_transport_wait(&t, 0), VBB_E_STATE);
 }
 
 int main(void)

@@ -19,6 +19,8 @@ const int watch_effort = 1;
 
 #if !defined(REG_EFL)
 #define WHY_NOT "knows the instructions of x86 only"
+#elif !defined(__OPTIMIZE__)
+#define WHY_NOT "not the library as it is: not optimised"
 #elif defined(__SANITIZE_ADDRESS__)
 #define WHY_NOT "not the library as it is: a sanitizer"
 #elif defined(__has_feature)

@@ -61,14 +61,13 @@ static void io_advance(struct vbb_stream_io *io, size_t n)
 		len = n;
 	io->hdr_off += len;
 	n -= len;
-	c->left -= n;
 	while (n) {
+		vbb_cur_settle(c);
 		len = c->seg[c->idx].len - c->off;
 		if (len > n)
 			len = n;
-		c->off += len;
+		vbb_cur_step(c, len);
 		n -= len;
-		vbb_cur_settle(c);
 	}
 }
 
