@@ -314,7 +314,9 @@ class HostileDevice:
         if queue.rings is None:
             return
         memory, avail = self._at_uva(queue.rings[2])
-        while queue.next_avail != struct.unpack_from("<H", memory, avail + 2)[0]:
+        # A driver that goes takes its buffers back, and the index with them.
+        while 0 < (struct.unpack_from("<H", memory, avail + 2)[0] - queue.next_avail
+                   & 0xffff) <= queue.size:
             head, = struct.unpack_from("<H", memory, avail + 4 + queue.next_avail % queue.size * 2)
             queue.next_avail = queue.next_avail + 1 & 0xffff
             chain = self._read_chain(index, queue, head)

@@ -1,0 +1,607 @@
+# SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+"""Tests of what the host asks of our driver; test_guest.py runs them.
+
+Host is the host's side by the wire format's definition, without the library: it asks what it is
+told to, right or wrong, and keeps what is answered.
+"""
+
+import array
+import random
+import re
+import struct
+import time
+
+import hostile
+from harness import CommandError, MIB, PAGE_LEN
+from tap import check, poll
+
+GET_UNUSED_PAGES, DROP_CACHE, CANCEL = range(3)
+CONT, DONE, UNSUPPORTED, BUSY, CANCELLED, FAILED = range(6)
+BITMAP, RECORDS, VALUES = range(3)
+
+MIB_PAGES = MIB // PAGE_LEN
+
+FEATURES = (hostile.F_VERSION_1, hostile.F_PAGE_BITMAP, hostile.F_PAGE_RECORDS,
+            hostile.F_HOST_REQ_VQ)
+
+
+def ranges_of(fmt, start_pfn, payload):
+    """The runs of pages that a message names."""
+    if fmt == BITMAP:
+        bits = int.from_bytes(payload, "little")
+        return bit_ranges(bits, start_pfn, 0)
+    ranges, i = [], 0
+    words = struct.unpack(f"<{len(payload) // 8}Q", payload)
+    while i < len(words):
+        pfn, order, code = words[i] & (1 << 52) - 1, words[i] >> 52 & 63, words[i] >> 58
+        i += 1
+        if code == 0:
+            ranges.append((pfn, 1 << order))
+        elif code == 63:
+            ranges.append((pfn, words[i]))
+            i += 1
+        else:
+            bits = sum(word << 64 * k for k, word in enumerate(words[i:i + code]))
+            ranges += bit_ranges(bits, pfn, order)
+            i += code
+    return ranges
+
+
+def bit_ranges(bits, pfn, order):
+    """The runs of set bits, each of which is 2^order pages."""
+    ranges, at = [], 0
+    while bits:
+        zeros = (bits & -bits).bit_length() - 1
+        bits >>= zeros
+        at += zeros
+        ones = (~bits & bits + 1).bit_length() - 1
+        ranges.append((pfn + (at << order), ones << order))
+        bits >>= ones
+        at += ones
+    return ranges
+
+
+class Answer:
+    """What the driver has said to a request so far."""
+
+    def __init__(self, cmd, req_id):
+        self.cmd, self.req_id = cmd, req_id
+        self.flag = CONT
+        self.ranges, self.values = [], []
+        self.nr_messages = self.nr_bytes = 0
+        self.formats = set()
+
+    def pages(self):
+        """The pages named; none is named twice."""
+        pages = set()
+        for pfn, nr_pages in self.ranges:
+            pages.update(range(pfn, pfn + nr_pages))
+        check(len(pages) == self.nr_pages(), "pages are named twice")
+        return pages
+
+    def nr_pages(self):
+        return sum(nr_pages for _, nr_pages in self.ranges)
+
+
+class Host:
+    """The host's end of the host_request queue of a HostileDevice."""
+
+    def __init__(self, device, queue=2):
+        self.device, self.queue = device, queue
+        self.answers = {}
+        self.strays = []
+        self.next_id = 1
+        # Which messages are read and kept, with their buffers: none, those with payload, all
+        self.keeps = lambda payload: False
+        self.kept = []
+        self.decodes = True
+        # Called with each Answer to which something came
+        self.heard = lambda answer: None
+        device.policy = self.arrive
+
+    def arrive(self, chain):
+        if chain.queue < 2:
+            self.device.answer(chain)
+        elif chain.queue == self.queue and not chain.room:
+            if self.keeps(len(chain.out) > 32):
+                self.kept.append(chain)
+            else:
+                self.device.use(chain, length=0)
+            self.read(chain.out)
+
+    def release(self):
+        """Keeps nothing any more."""
+        with self.device.changed:
+            self.keeps = lambda payload: False
+            for chain in self.kept:
+                if chain in self.device.chains:
+                    self.device.use(chain, length=0)
+            self.kept = []
+
+    def read(self, message):
+        cmd, shift, flag, fmt, req_id, start_pfn, length = struct.unpack_from("<4H3Q", message)
+        payload = message[32:]
+        answer = self.answers.get(req_id)
+        if answer is None or answer.cmd != cmd or answer.flag != CONT or length != len(payload) \
+                or shift != 12 or bool(payload) != (flag == CONT):
+            self.strays.append(message)
+            return
+        answer.flag = flag
+        answer.nr_bytes += len(message)
+        if fmt == VALUES:
+            answer.values += struct.unpack(f"<{length // 8}Q", payload)
+        elif payload and self.decodes:
+            answer.formats.add(fmt)
+            answer.ranges += ranges_of(fmt, start_pfn, payload)
+        self.heard(answer)
+
+    def parked(self):
+        return [chain for chain in self.device.chains if chain.queue == self.queue and chain.room]
+
+    def send(self, content, length, timeout=10):
+        """Uses a parked buffer with any content."""
+        check(self.device.wait(self.parked, timeout), "no buffer is parked")
+        with self.device.changed:
+            self.device.use(self.parked()[0], content, length)
+
+    def ask(self, cmd, arg0=0, arg1=0):
+        """Makes a request and returns its Answer."""
+        with self.device.changed:
+            answer = Answer(cmd, self.next_id)
+            self.answers[self.next_id] = answer
+            self.next_id += 1
+        length = 32 if arg0 or arg1 else 16
+        self.send(struct.pack("<4H3Q", cmd, 0, 0, 0, answer.req_id, arg0, arg1)[:length], length)
+        return answer
+
+    def end(self, answer, timeout=30):
+        """Waits for the end of a request and returns its flag; CONT where none came."""
+        self.device.wait(lambda: answer.flag != CONT, timeout)
+        return answer.flag
+
+    def call(self, cmd, arg0=0, arg1=0):
+        answer = self.ask(cmd, arg0, arg1)
+        self.end(answer)
+        return answer
+
+    def expect(self, flag, cmd, arg0=0, arg1=0):
+        answer = self.call(cmd, arg0, arg1)
+        check(answer.flag == flag,
+              f"request {cmd}({arg0:#x}, {arg1:#x}) ends with {answer.flag}, not {flag}")
+        return answer
+
+    def stall(self):
+        """Keeps what comes until the driver has no message left; returns the open request."""
+        self.keeps = lambda payload: payload
+        for _ in range(20):
+            answer = self.ask(GET_UNUSED_PAGES)
+            if self.end(answer, 1) == CONT:
+                return answer
+        raise AssertionError("the driver has more messages than it may have")
+
+
+def begin(rig, driver, features=FEATURES, hold_mib=32, **guest):
+    """A guest with its driver loaded; returns the host's side."""
+    offered = set(features) & {1, 3, 5}
+    host = Host(rig.start_hostile(features), 2 + len(offered))
+    rig.start_guest(**guest)
+    rig.guest.hold(mib=hold_mib)
+    rig.load(driver)
+    return host
+
+
+def finish(rig, host):
+    """Ends a test after which the driver still works."""
+    check(not host.strays, f"{len(host.strays)} stray answers: {host.strays[:3]}")
+    rig.unload()
+    rig.intact()
+    rig.finish()
+
+
+def counters(rig):
+    text = rig.guest.sh(f"cat /sys/kernel/debug/{rig.driver.name}/virtio*")
+    return {name: int(value) for name, value in (line.split() for line in text.splitlines())}
+
+
+def nr_free(rig):
+    return int(re.search(r"nr_free_pages (\d+)", rig.guest.cat("/proc/vmstat"))[1])
+
+
+LRU, BUDDY, ANON, SWAPBACKED = 1 << 5, 1 << 10, 1 << 12, 1 << 14  # of /proc/kpageflags
+
+
+def page_flags(rig):
+    """What the kernel itself says of each page frame; User Mode Linux leaves out the last ones."""
+    path = rig.log.with_suffix(".kpageflags")
+    path.write_bytes(b"")
+    rig.guest.sh(f"dd if=/proc/kpageflags of=/host{path.resolve()} bs=1M 2>/dev/null")
+    flags = array.array("Q", path.read_bytes())
+    path.unlink()
+    return flags
+
+
+def free_pages(flags):
+    return {pfn for pfn, entry in enumerate(flags) if entry & BUDDY}
+
+
+def held_pages(flags):
+    """Pages of files in the guest's memory."""
+    return {pfn for pfn, entry in enumerate(flags)
+            if entry & (LRU | ANON | SWAPBACKED) == LRU | SWAPBACKED}
+
+
+def unused(rig, driver, **guest):
+    """The pages named are the kernel's free ones, and no others."""
+    host = begin(rig, driver, **guest)
+    for _ in range(3):
+        flags, free = page_flags(rig), nr_free(rig)
+        answer = host.expect(DONE, GET_UNUSED_PAGES)
+        flags = [flags, page_flags(rig)]
+        named = answer.pages()
+        check(free * 97 // 100 <= len(named) <= free * 101 // 100,
+              f"{len(named)} pages are named, {free} are free")
+        check({("bitmap", "records")[fmt] for fmt in answer.formats} <= set(driver.formats),
+              f"formats {answer.formats}")
+        free = free_pages(flags[0]) & free_pages(flags[1])
+        missed = free - named
+        check(len(missed) <= 64, f"of {len(free)} free pages {len(missed)} are not named")
+        held = held_pages(flags[0]) & held_pages(flags[1])
+        check(len(held) * PAGE_LEN > rig.guest.held_len // 2, f"only {len(held)} pages are held")
+        check(not named & held, f"{len(named & held)} pages that a program holds are named")
+        in_use = {pfn for pfn, (a, b) in enumerate(zip(*flags)) if not (a | b) & BUDDY}
+        check(len(named & in_use) <= 64, f"{len(named & in_use)} pages in use are named")
+    finish(rig, host)
+
+
+def taken(rig, driver):
+    """What is taken after one answer is not in the next; and memory is in motion meanwhile."""
+    host = begin(rig, driver)
+    before = host.expect(DONE, GET_UNUSED_PAGES).pages()
+    rig.guest.hold(mib=300)
+    held = held_pages(page_flags(rig))
+    check(len(held & before) > 200 * MIB_PAGES, "the pages taken are not those named before")
+    for _ in range(3):
+        churn = rig.guest.start(f"fill {(rig.flavour.mem_mib - 400) // 2}")
+        for _ in range(10):
+            named = host.expect(DONE, GET_UNUSED_PAGES).pages()
+            check(not named & held, f"{len(named & held)} pages that a program holds are named")
+        rig.guest.finish(churn, rig.timeout)
+    rig.guest.hold(mib=32)
+    finish(rig, host)
+
+
+def windows(rig, driver):
+    """An answer keeps to the window, at both ends and to the page."""
+    host = begin(rig, driver)
+    first, nr_pages = max(host.expect(DONE, GET_UNUSED_PAGES).ranges, key=lambda run: run[1])
+    # away from the ends, where the kernel takes pages from it
+    first, nr_pages = first + nr_pages // 4, nr_pages // 2
+    generator = random.Random(1)
+    tries = [(first, nr_pages), (first + 1, nr_pages - 2), (first + 1023, 2), (first + 77, 1)]
+    tries += [(first + generator.randrange(nr_pages // 2), generator.randrange(1, nr_pages // 2))
+              for _ in range(50)]
+    for start, count in tries:
+        got = sorted(host.expect(DONE, GET_UNUSED_PAGES, start, count).ranges)
+        check(got == [(start, count)], f"window {start}+{count}: {got[:10]}")
+    top = (1 << 64) - 1
+    for start, count in ((1 << 52, 0), (top, 0), (top, top), (1 << 63, 1 << 63), (rig.mem_len, 1)):
+        got = host.expect(DONE, GET_UNUSED_PAGES, start, count).ranges
+        check(not got, f"window {start}+{count}: {got[:10]}")
+    whole = host.expect(DONE, GET_UNUSED_PAGES).nr_pages()
+    for start, count in ((0, top), (0, top // PAGE_LEN)):
+        got = host.expect(DONE, GET_UNUSED_PAGES, start, count).nr_pages()
+        check(abs(got - whole) < 512, f"window {start}+{count}: {got} pages, not {whole}")
+    rest = host.expect(DONE, GET_UNUSED_PAGES, first).ranges
+    check(min(rest)[0] == first, f"from {first} on: {sorted(rest)[:3]}")
+    # a window inside a block in use, and one across many of both
+    for start in range(0, rig.mem_len // PAGE_LEN, 40009):
+        got = host.expect(DONE, GET_UNUSED_PAGES, start, 40009).ranges
+        check(all(start <= pfn and pfn + count <= start + 40009 for pfn, count in got),
+              f"window {start}+40009: {got[:3]}")
+    finish(rig, host)
+
+
+def busy(rig, driver):
+    """One request at a time; a CANCEL at any time; each ends once."""
+    host = begin(rig, driver)
+    host.expect(DONE, DROP_CACHE, 1, 1)
+    # The next one has to wait: caches are not dropped twice a second.
+    first = host.ask(DROP_CACHE, 1, 1)
+    host.expect(BUSY, GET_UNUSED_PAGES)
+    host.expect(BUSY, DROP_CACHE, 3)
+    host.expect(FAILED, CANCEL, 1 << 63)
+    host.send(struct.pack("<4H3Q", GET_UNUSED_PAGES, 0, 0, 0, first.req_id, 0, 0), 16)
+    begin_time = time.monotonic()
+    host.expect(DONE, CANCEL, first.req_id)
+    check(host.end(first) == CANCELLED, f"what was cancelled ends with {first.flag}")
+    took = time.monotonic() - begin_time
+    check(took < 0.5 or rig.flavour.name == "debug", f"the CANCEL took {took:.3f} s")
+    host.expect(FAILED, CANCEL, first.req_id)
+
+    second = host.stall()
+    host.expect(BUSY, GET_UNUSED_PAGES)
+    host.expect(DONE, CANCEL, second.req_id)
+    check(host.end(second) == CANCELLED, f"what was cancelled ends with {second.flag}")
+    host.release()
+    host.expect(DONE, GET_UNUSED_PAGES)
+    now = counters(rig)
+    check(now["requests_busy"] == 3 and now["requests_cancel"] == 2
+          and now["requests_cancel_none"] == 2 and now["request_fault_REQ_OPEN"] == 1
+          and now["answers_cancelled"] == 2, f"counters {now}")
+    finish(rig, host)
+
+
+def stalled(rig, driver):
+    """A host that keeps all messages: the walk waits, and goes on when one comes back."""
+    host = begin(rig, driver)
+    answer = host.stall()
+    check(not answer.ranges, "there was a message left")
+    host.release()
+    check(host.end(answer) == DONE, f"it ends with {answer.flag}")
+    check(answer.nr_pages() > nr_free(rig) * 97 // 100, f"{answer.nr_pages()} pages are named")
+    finish(rig, host)
+
+
+def request(cmd=GET_UNUSED_PAGES, reserved=(0, 0, 0), req_id=1000, arg0=0, arg1=0):
+    return struct.pack("<4H3Q", cmd, *reserved, req_id, arg0, arg1)
+
+
+def malformed(rig, driver):
+    """Whatever a buffer holds, it is parked anew, counted, and answered if it has an id."""
+    host = begin(rig, driver)
+    bad_len, bad_id = "request_fault_LEN", "request_fault_REQ_ID"
+    top = (1 << 32) - 1
+    tries = [(request(), length, FAILED, bad_len) for length in (17, 24, 31, 33, 4096, 1 << 31, top)]
+    tries += [(request(), length, None, bad_len) for length in (0, 1, 8, 15)]
+    tries += [(request(req_id=0), length, None, bad_id) for length in (16, 32)]
+    tries += [(request(reserved=words), length, FAILED, "request_fault_RESERVED")
+              for words in ((1, 0, 0), (0, 1 << 15, 0), (0, 0, 1)) for length in (16, 32)]
+    tries += [(request(cmd), length, UNSUPPORTED, "requests_unknown")
+              for cmd in (3, 4, 0x100, 0xffff) for length in (16, 32)]
+    tries += [(request(DROP_CACHE, arg0=mode), 32, FAILED, "request_fault_REQ_ARG")
+              for mode in (4, 7, 1 << 63)]
+    tries += [(request(CANCEL, arg0=1, arg1=1), 32, FAILED, "request_fault_REQ_ARG"),
+              (request(CANCEL), 16, FAILED, "requests_cancel_none")]
+    random.Random(1).shuffle(tries)
+    expected = {}
+    for content, length, flag, name in tries:
+        answer = Answer(struct.unpack_from("<H", content)[0], 1000)
+        host.answers = {1000: answer} if flag else {}
+        expected[name] = expected.get(name, 0) + 1
+        host.send(content, length)
+        if flag:
+            check(host.end(answer) == flag, f"{content.hex(' ')}, {length} bytes: {answer.flag}")
+        host.answers = {}
+        host.expect(DONE, GET_UNUSED_PAGES, 0, 1)
+    now = counters(rig)
+    check(all(now.get(name) == count for name, count in expected.items()),
+          f"the counters say {now}, not {expected}")
+    check(host.device.wait(lambda: len(host.parked()) == 4, 10), "a buffer is not parked anew")
+    finish(rig, host)
+
+
+def flood(rig, driver):
+    """A host that asks, and takes no answer: the driver forgets none, and reads no further."""
+    host = begin(rig, driver)
+    host.keeps = lambda payload: True
+    answers = []
+    while host.device.wait(host.parked, 2):
+        answers.append(host.ask(CANCEL, 1 << 40))
+        check(len(answers) <= 64, "the driver reads on and on")
+    ended = sum(answer.flag == FAILED for answer in answers)
+    check(len(answers) >= 8 and 0 < ended < len(answers), f"{ended} of {len(answers)} ended")
+    host.release()
+    for answer in answers:
+        check(host.end(answer) == FAILED, f"a CANCEL ends with {answer.flag}")
+    host.expect(DONE, GET_UNUSED_PAGES)
+    finish(rig, host)
+
+
+def storm(rig, driver):
+    """Requests of all kinds as fast as can be, while the driver goes and comes."""
+    host = begin(rig, driver)
+    generator = random.Random(1)
+
+    def again(_):
+        """Called with the device's lock held; uses what is parked at once."""
+        for _ in host.parked():
+            cmd = generator.choice((GET_UNUSED_PAGES, GET_UNUSED_PAGES, DROP_CACHE, CANCEL, 9))
+            arg0 = generator.choice((1, 3)) if cmd == DROP_CACHE else 0
+            if cmd == CANCEL:
+                arg0 = host.next_id - generator.randrange(1, 4)
+            host.ask(cmd, arg0, 1 if cmd == DROP_CACHE else 0)
+
+    host.heard = again
+    for turn in range(12):
+        host.device.wait(lambda: len(host.parked()) > 1, rig.timeout)
+        seen = host.next_id
+        with host.device.changed:
+            again(None)
+        check(host.device.wait(lambda: host.next_id > seen + 50, rig.timeout), "the storm ends")
+        if turn % 2:
+            rig.guest.write(f"{rig.driver_dir()}/unbind", "virtio0")
+            rig.guest.write(f"/sys/bus/virtio/drivers/{driver.name}/bind", "virtio0")
+        else:
+            rig.guest.rmmod(driver.name, 30)
+            rig.guest.insmod(driver.module, driver.params)
+        # What was open is closed by the reset, and its answers never come.
+        host.answers.clear()
+    host.heard = lambda answer: None
+    host.device.wait(lambda: len(host.parked()) == 4, rig.timeout)
+    host.strays.clear()
+    host.expect(DONE, GET_UNUSED_PAGES)
+    finish(rig, host)
+
+
+def goes(rig, driver, how, doing):
+    """The driver, or its device, goes in the middle of a walk or a drop."""
+    host = begin(rig, driver)
+    if doing == "walk":
+        host.stall()
+    else:
+        host.expect(DONE, DROP_CACHE, 1, 1)
+        host.ask(DROP_CACHE, 3)
+    if how == "death":
+        rig.device.close()
+        rig.gone()
+        return
+    if how == "rmmod":
+        rig.guest.rmmod(driver.name, 30)
+        rig.expect_returned("with the module unloaded")
+        rig.guest.insmod(driver.module, driver.params)
+    else:
+        rig.guest.write(f"{rig.driver_dir()}/unbind", "virtio0", timeout=30)
+        rig.guest.write(f"/sys/bus/virtio/drivers/{driver.name}/bind", "virtio0")
+    host.kept = []
+    host.release()
+    host.expect(DONE, GET_UNUSED_PAGES)
+    finish(rig, host)
+
+
+def queues(rig, driver):
+    """Where the queue is depends on what the device offers."""
+    for choice in range(8):
+        offered = [bit for i, bit in enumerate((1, 3, 5)) if choice >> i & 1]
+        host = begin(rig, driver, (*FEATURES, *offered))
+        host.expect(DONE, GET_UNUSED_PAGES)
+        rig.guest.rmmod(driver.name, 30)
+        rig.finish()
+        host.device.close()
+
+
+def poison(rig, driver, append, flag):
+    """A kernel that relies on what free pages contain names none."""
+    host = begin(rig, driver, append=[append])
+    for _ in range(3):
+        answer = host.expect(flag, GET_UNUSED_PAGES)
+        check(bool(answer.ranges) == (flag == DONE), f"{len(answer.ranges)} runs are named")
+    # which is no reason to refuse anything else
+    host.expect(DONE, DROP_CACHE, 1)
+    rig.unload()
+    rig.finish()
+
+
+def pressure(rig, driver):
+    """Requests are served while the guest has hardly any memory, and while it gets none."""
+    host = begin(rig, driver)
+    rig.guest.hold(rig.guest.free_len() // MIB + 32 - 48, timeout=rig.timeout)
+    churn = rig.guest.start("fill 64")
+    for _ in range(20):
+        host.expect(DONE, GET_UNUSED_PAGES)
+    rig.guest.finish(churn, rig.timeout)
+    rig.intact()
+    rig.guest.hold(32)
+    if rig.flavour.name == "debug":
+        rig.inject("failslab", times=-1)
+        rig.inject("fail_page_alloc", **{"ignore-gfp-highmem": "N", "min-order": 0, "times": -1})
+        fail_often(rig, 50)
+        for _ in range(50):
+            host.expect(DONE, GET_UNUSED_PAGES)
+            host.expect(FAILED, CANCEL, 1)
+        fail_often(rig, 0)
+    finish(rig, host)
+
+
+def fail_often(rig, percent):
+    """So many of the kernel's allocations fail; saying so needs memory, too."""
+    def said(what):
+        try:
+            rig.guest.write(f"/sys/kernel/debug/{what}/probability", str(percent))
+            return True
+        except CommandError:
+            return False
+
+    for what in ("fail_page_alloc", "failslab"):
+        poll(lambda what=what: said(what), 60, f"{what} at {percent} %")
+
+
+def fragmented(rig, driver):
+    """Hundreds of thousands of free blocks: no lock is held long, and a CANCEL is heard at once."""
+    host = begin(rig, driver)
+    release = rig.flavour.name == "release"
+    rig.guest.fragment(2 if release else 8)
+    free = nr_free(rig)
+    answer = host.expect(DONE, GET_UNUSED_PAGES)
+    check(free * 97 // 100 <= answer.nr_pages() <= free * 101 // 100,
+          f"{answer.nr_pages()} pages are named, {free} are free")
+    check(len(answer.ranges) > (200000 if release else 20000), f"only {len(answer.ranges)} runs")
+
+    # What is named is not looked at here: the guest needs the CPU.
+    host.decodes = False
+    steps = counters(rig)["walk_steps"]
+    lock_ns = []
+    for _ in range(9):
+        host.expect(DONE, GET_UNUSED_PAGES)
+        now = counters(rig)
+        lock_ns.append(now["walk_last_lock_ns_max"])
+    steps = (now["walk_steps"] - steps) // 9
+    # The host may take the CPU away from a guest that holds a lock.
+    if release:
+        check(sorted(lock_ns)[2] <= 200000, f"the zone's lock was held for {lock_ns} ns")
+
+    cancels = []
+
+    def cancel(answer):
+        host.heard = lambda answer: None
+        cancels.append(host.ask(CANCEL, answer.req_id))
+
+    host.heard = cancel
+    answer = host.call(GET_UNUSED_PAGES)
+    check(host.end(cancels[0]) == DONE, f"the CANCEL ends with {cancels[0].flag}")
+    after = counters(rig)["walk_steps"] - now["walk_steps"]
+    if release:
+        check(answer.flag == CANCELLED, f"what was cancelled ends with {answer.flag}")
+        check(after < steps, f"{after} steps of {steps} with a CANCEL after the first message")
+    rig.guest.unpin()
+    finish(rig, host)
+
+
+def drop(rig, driver):
+    """The page cache is dropped to the page; the answer says how much that was."""
+    host = begin(rig, driver)
+    path = rig.log.with_suffix(".cached")
+    path.write_bytes(bytes(20 * MIB))
+    # this file system forgets a file that nobody has open
+    rig.guest.sh(f"(exec 3</host{path.resolve()}; cat <&3; touch /tmp/read; sleep 9999)"
+                 " >/dev/null 2>&1 &")
+    poll(lambda: "read" in rig.guest.sh("ls /tmp"), rig.timeout, "the guest reads a file")
+    path.unlink()
+
+    def cached():
+        return int(re.search(r"nr_file_pages (\d+)", rig.guest.cat("/proc/vmstat"))[1])
+
+    at = cached()
+    check(at > 48 * MIB_PAGES, f"only {at} pages are cached")
+    for mode, limit in ((1, 1), (1, 1000), (3, 4097), (1, 0), (1, 0)):
+        values = host.expect(DONE, DROP_CACHE, mode, limit).values
+        before, at = at, cached()
+        check(len(values) == 1 and abs(before - at - values[0]) < 64,
+              f"the answer is {values}, {before - at} pages less are cached")
+        check(values[0] == limit or not limit, f"{values[0]} pages are freed, not {limit}")
+    # what is held is no cache
+    check(at < 44 * MIB_PAGES, f"{at} pages are still cached")
+    # There is no way to free only some of the slabs.
+    host.expect(UNSUPPORTED, DROP_CACHE, 2, 1)
+    check(len(host.expect(DONE, DROP_CACHE, 2).values) == 1, "nothing is said of slabs")
+    rig.guest.sh("killall sleep")
+    rig.unload()
+    rig.finish()
+
+
+def cases(flavour, driver):
+    """All tests of a flavour: (name, function, arguments, what a guest needs)."""
+    release = flavour.name == "release"
+    for each in (driver, *(each for each in flavour.formats if each.formats != ("pfns",))):
+        yield f"requests, {each.label}, unused", unused, (each,), {}
+    yield ("requests, unused, memory at a random place", unused, (driver,),
+           {"random_base": True})
+    for test in (taken, windows, busy, stalled, malformed, flood, storm, queues, pressure,
+                 fragmented, drop):
+        yield f"requests, {test.__name__}", test, (driver,), {}
+    for how in ("rmmod", "rebind", "death"):
+        for doing in ("walk", "drop"):
+            yield f"requests, {how} in a {doing}", goes, (driver, how, doing), {}
+    yield "requests, init_on_alloc=1", poison, (driver, "init_on_alloc=1", DONE), {}
+    yield "requests, init_on_free=1", poison, (driver, "init_on_free=1", UNSUPPORTED), {}
+    if not release:
+        yield "requests, page_poison=1", poison, (driver, "page_poison=1", UNSUPPORTED), {}
