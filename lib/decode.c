@@ -208,7 +208,7 @@ static int vbb_dec_load_word(struct vbb_dec *d)
 		d->word = vbb_cur_load64(&d->cur);
 		return 0;
 	}
-	for (shift = 0; shift < 64 && d->cur.left; shift += 8)
+	for (shift = 0; d->cur.left; shift += 8)
 		d->word |= vbb_cur_load8(&d->cur) * vbb_pow2(shift);
 	return 0;
 }

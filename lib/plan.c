@@ -272,7 +272,7 @@ static void vbb_plan_share(struct vbb_plan *p)
 
 	while (i < p->nr_left) {
 		struct vbb_range span;
-		vbb_u32 nr = 0, price;
+		vbb_u32 nr = 0, price, share;
 
 		if (!vbb_step_opens(p->step[i])) {
 			i++;
@@ -282,14 +282,13 @@ static void vbb_plan_share(struct vbb_plan *p)
 		for (k = i; k < next; k++)
 			nr += p->step[k] == STEP_OPEN || p->step[k] == STEP_COVER;
 		price = (1 + (vbb_u32)vbb_words(span.pfn, vbb_run_end(&span), p->order)) * VBB_WORD;
-		if (nr)
-			price /= nr;
 		for (k = i; k < next; k++) {
 			if (p->step[k] != STEP_OPEN && p->step[k] != STEP_COVER)
 				continue;
 			run = p->owner[k];
-			if (!p->on[run] || price < p->price[run])
-				p->price[run] = (vbb_u16)price;
+			share = price / nr;
+			if (!p->on[run] || share < p->price[run])
+				p->price[run] = (vbb_u16)share;
 			p->on[run] |= vbb_pow2(p->order);
 		}
 		i = next;

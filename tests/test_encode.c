@@ -520,6 +520,36 @@ static void test_values(void **state)
 }
 
 /* Which flag goes with what: none but CONT and DONE with a payload, none at all in the old format. */
+/* However large the buffer is, a payload has 2^20 bytes at most. */
+static void test_largest_payload(void **state)
+{
+	const uint64_t nr_bits = 8 * (uint64_t)VIRTIO_BALLOON_BMAP_LEN_MAX;
+	const size_t len = VBB_HDR_LEN + VIRTIO_BALLOON_BMAP_LEN_MAX;
+	struct vbb_enc_cfg cfg = config(VBB_FMT_BITMAP);
+	struct vbb_seg seg = { malloc(len + 8), len + 8 };
+	struct vbb_range r = { 0, nr_bits + 1 };
+	struct vbb_msg msg;
+	uint64_t i;
+
+	(void)state;
+	assert_non_null(seg.base);
+	assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+	assert_int_equal(vbb_enc_put(&enc, &r), VBB_E_NOSPC);
+	assert_int_equal(r.pfn, nr_bits);
+	assert_int_equal(r.nr_pages, 1);
+	assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+	assert_int_equal(msg.len, len);
+
+	cfg.formats = VBB_FMT_VALUES;
+	assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+	for (i = 0; i < VIRTIO_BALLOON_BMAP_LEN_MAX / 8; i++)
+		assert_int_equal(vbb_enc_put_value(&enc, i), 0);
+	assert_int_equal(vbb_enc_put_value(&enc, i), VBB_E_NOSPC);
+	assert_int_equal(vbb_enc_finish(&enc, 1, &msg), 0);
+	assert_int_equal(msg.len, len);
+	free(seg.base);
+}
+
 static void test_flags(void **state)
 {
 	static const uint32_t formats[] = {
@@ -665,6 +695,7 @@ int main(void)
 		cmocka_unit_test(test_put_bitmap),
 		cmocka_unit_test(test_put_bitmap_past_the_end),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_largest_payload),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_vectors),
 		cmocka_unit_test(test_bitmap_of_an_order),

@@ -74,17 +74,17 @@ static inline void vbb_cur_init(struct vbb_cur *c, const struct vbb_seg *seg, si
 /* Pass over segments that hold nothing more; the caller knows that a byte is left. */
 static inline void vbb_cur_settle(struct vbb_cur *c)
 {
-	while (c->idx < c->nr_segs && c->off == c->seg[c->idx].len) {
+	while (c->off == c->seg[c->idx].len) {
 		c->idx++;
 		c->off = 0;
 	}
 }
 
-/* Is the next thing of len bytes in one piece? Settles the cursor. */
+/* Is the next thing of len bytes, of which one is left at least, in one piece? Settles the cursor. */
 static inline bool vbb_cur_whole(struct vbb_cur *c, size_t len)
 {
 	vbb_cur_settle(c);
-	return c->idx < c->nr_segs && c->seg[c->idx].len - c->off >= len;
+	return c->seg[c->idx].len - c->off >= len;
 }
 
 static inline vbb_u8 *vbb_cur_step(struct vbb_cur *c, size_t len)
@@ -103,9 +103,10 @@ static inline vbb_u8 *vbb_cur_step(struct vbb_cur *c, size_t len)
  */
 static inline void vbb_cur_skip(struct vbb_cur *c, size_t len)
 {
-	for (; len; len--)
-		if (vbb_cur_whole(c, 1))
-			vbb_cur_step(c, 1);
+	for (; len; len--) {
+		vbb_cur_settle(c);
+		vbb_cur_step(c, 1);
+	}
 }
 
 /**
@@ -116,7 +117,8 @@ static inline void vbb_cur_skip(struct vbb_cur *c, size_t len)
  */
 static inline vbb_u8 vbb_cur_load8(struct vbb_cur *c)
 {
-	return vbb_cur_whole(c, 1) ? vbb_load8(vbb_cur_step(c, 1)) : 0;
+	vbb_cur_settle(c);
+	return vbb_load8(vbb_cur_step(c, 1));
 }
 
 /**
@@ -177,8 +179,8 @@ static inline vbb_u64 vbb_cur_load64(struct vbb_cur *c)
  */
 static inline void vbb_cur_store8(struct vbb_cur *c, vbb_u8 v)
 {
-	if (vbb_cur_whole(c, 1))
-		vbb_store8(vbb_cur_step(c, 1), v);
+	vbb_cur_settle(c);
+	vbb_store8(vbb_cur_step(c, 1), v);
 }
 
 /**
