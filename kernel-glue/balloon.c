@@ -10,6 +10,7 @@
 #include <linux/virtio_balloon.h>
 #include <linux/virtio_config.h>
 #include <linux/virtio_ids.h>
+#include <linux/virtio_ring.h>
 
 #include <virtio_balloon_bmap/request.h>
 
@@ -275,6 +276,8 @@ static int vbb_balloon_validate(struct virtio_device *vdev)
 		__virtio_clear_bit(vdev, VIRTIO_BALLOON_F_FREE_PAGE_HINT);
 		__virtio_clear_bit(vdev, VIRTIO_BALLOON_F_REPORTING);
 	}
+	/* what is sent has one or two descriptors: no memory is spent on a table for them */
+	__virtio_clear_bit(vdev, VIRTIO_RING_F_INDIRECT_DESC);
 	/* messages name guest physical pages, whatever addresses the queues use */
 	__virtio_clear_bit(vdev, VIRTIO_F_ACCESS_PLATFORM);
 	return 0;

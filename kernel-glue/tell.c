@@ -118,8 +118,8 @@ static int vbb_tell_queue(struct vbb_balloon *vb, struct vbb_slot *slot, const s
 
 	sg_init_one(&out, slot->buf, msg->len);
 	sg_init_one(&in, slot->buf + VBB_RESULT_OFF, VBB_RESULT_LEN);
-	/* the ring has room: where no indirect table is to be had at once, it does without */
-	err = virtqueue_add_sgs(vq, sgs, 1, vb->results, slot, GFP_NOWAIT | __GFP_NOWARN);
+	/* the ring has room, and nothing is allocated */
+	err = virtqueue_add_sgs(vq, sgs, 1, vb->results, slot, GFP_ATOMIC);
 	if (err)
 		return err;
 	vbb_tell_count(vb, slot->dir, msg);
