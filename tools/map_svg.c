@@ -86,7 +86,7 @@ static void put_head(const struct vbb_map *m, FILE *f, vbb_u32 height)
 		ram);
 	fprintf(f,
 		"<text x=\"%d\" y=\"60\" class=\"pale\">%s: %s of %s pages of %s. Each cell is %s,\n"
-		"each row %s.</text>\n",
+		" each row %s.</text>\n",
 		LEFT, share, number(m->nr_free, n[0]), number(m->nr_ram, n[1]), page, cell, row);
 }
 

@@ -14,15 +14,16 @@ import os
 import pathlib
 import platform
 import statistics
-import subprocess
 import sys
 import time
 
+import demo_requests
+from demo_common import gnuplot, say, spread
 from harness import HarnessError, MIB, PAGE_LEN
 from umlguest import Device, Guest, memory_dir
 
 HELD_MIB = 300
-PLAIN_S = 240  # a plain demo begins no round that would end later than this
+PLAIN_S = 200  # a plain demo begins no round that would end later than this; the requests take a minute
 PLAIN_REPS = 5
 PIN_STEP = 16  # fragmented: one page of so many is pinned
 
@@ -33,10 +34,6 @@ PAIRS = (BASELINE, ("stock", "merging", "pfns"), ("vbb", "merging", "bitmap"), (
 MEMORY = ("touched", "untouched", "fragmented")
 
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
 
 
 def size(text):
@@ -216,19 +213,15 @@ def table(data):
                 def column(key):
                     return values(runs, pair, memory, init, key)
 
-                def spread(key):
-                    got = column(key)
-                    return f"{statistics.median(got):.1f} ({min(got):.1f} to {max(got):.1f})"
                 if not column("inflate_ms"):
                     continue
                 medians = {key: statistics.median(column(key)) for key in
                            ("guest_cpu_ms", "device_cpu_ms", "kicks", "ring_bytes", "discard_calls")}
-                lines.append(f"{pair[0]:6} {pair[1]:12} {pair[2]:7} | {spread('inflate_ms'):>26} "
-                             f"{spread('deflate_ms'):>24} {medians['guest_cpu_ms']:7.1f} {medians['device_cpu_ms']:7.1f} "
+                lines.append(f"{pair[0]:6} {pair[1]:12} {pair[2]:7} | {spread(column('inflate_ms')):>26} "
+                             f"{spread(column('deflate_ms')):>24} {medians['guest_cpu_ms']:7.1f} {medians['device_cpu_ms']:7.1f} "
                              f"{medians['kicks']:6.0f} {medians['ring_bytes'] / 1024:8.1f} {medians['discard_calls']:7.0f}")
     floors = data["floor_ms"]
-    lines.append(f"floor: one fallocate of as much mapped memory, no guest: {statistics.median(floors):.1f} ms "
-                 f"({min(floors):.1f} to {max(floors):.1f})")
+    lines.append(f"floor: one fallocate of as much mapped memory, no guest: {spread(floors)} ms")
     for key, ratio in data["ratios"].items():
         if key != "floor_touched":
             lines.append(f"{key.replace('_', ', ')}: ours is {ratio:.1f} times as fast as the stock driver with a "
@@ -255,13 +248,12 @@ def plot(data, path):
             cells.append(f"{statistics.median(got):.3f}" if got else "NaN")
         rows.append(" ".join(cells))
     titles = [" ".join(pair) for pair in PAIRS]
-    script = [f'set terminal svg size 1000,560 dynamic; set output "{path}"', "set style data histograms",
-              "set style histogram clustered gap 1", "set style fill solid 0.9", "set logscale y",
-              'set ylabel "milliseconds to inflate, median (log scale)"', "set key outside top center horizontal",
-              f'set title "{data["inflate"] // MIB} of {data["guest_mem"] // MIB} MiB, User Mode Linux"',
-              "set grid y", "set bmargin 4", "$data << EOD", *rows, "EOD",
-              "plot " + ", ".join(f'$data using {i + 2}:xtic(1) title "{title}"' for i, title in enumerate(titles))]
-    subprocess.run(["gnuplot"], input="\n".join(script), text=True, check=True)
+    gnuplot(path, "1000,560", [
+        "set style data histograms", "set style histogram clustered gap 1", "set style fill solid 0.9", "set logscale y",
+        'set ylabel "milliseconds to inflate, median (log scale)"', "set key outside top center horizontal",
+        f'set title "{data["inflate"] // MIB} of {data["guest_mem"] // MIB} MiB, User Mode Linux"',
+        "set grid y", "set bmargin 4", "$data << EOD", *rows, "EOD",
+        "plot " + ", ".join(f'$data using {i + 2}:xtic(1) title "{title}"' for i, title in enumerate(titles))])
 
 
 def main():
@@ -270,8 +262,9 @@ def main():
     parser.add_argument("--guest-mem", type=size, default=4 << 30, metavar="SIZE", help="the guest's RAM (4G)")
     parser.add_argument("--inflate", type=size, default=3 << 30, metavar="SIZE", help="how much of it is asked for (3G)")
     parser.add_argument("--reps", type=int, metavar="N", help="repetitions (as many as fit into four minutes, at most 5; with --full 5)")
+    parser.add_argument("--only", choices=("balloon", "requests"), help="one part of it: inflation and deflation, or unused pages")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="all figures")
-    parser.add_argument("--plot", type=pathlib.Path, metavar="FILE.svg", help="a picture")
+    parser.add_argument("--plot", type=pathlib.Path, metavar="FILE.svg", help="a picture, and others beside it")
     parser.add_argument("--timeout", type=int, default=120, help=argparse.SUPPRESS)
     for name in ("vbb", "uml", "initrd", "module", "stock-module"):
         parser.add_argument(f"--{name}", required=True, help=argparse.SUPPRESS)
@@ -282,15 +275,22 @@ def main():
             args.inflate + (HELD_MIB + 256) * MIB > args.guest_mem * 15 // 16:
         parser.error("sizes are whole MiB, and what is asked for must leave the guest room")
     try:
-        data = measure(args)
+        data = {"machine": machine()} if args.only == "requests" else measure(args)
+        if args.only != "balloon":
+            data["requests"], data["requests_held"] = demo_requests.measure(args)
     except HarnessError as error:
         say(f"demo: {error}")
         return 1
-    print(table(data))
+    if "runs" in data:
+        print(table(data))
+    if "requests" in data:
+        print(demo_requests.table(data["requests"], data["requests_held"]))
     if args.json:
         args.json.write_text(json.dumps(data, indent=1) + "\n")
-    if args.plot:
+    if args.plot and "runs" in data:
         plot(data, args.plot)
+    if args.plot and "requests" in data:
+        demo_requests.plot(data["requests"], args.plot)
     return 0
 
 

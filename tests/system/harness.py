@@ -264,6 +264,26 @@ class LinuxGuest(Child):
         self.populate()
         return int(dict(pair.split("=") for pair in text.split())["pinned"])
 
+    def occupy(self, timeout=300):
+        """Takes all memory but little, until vacate()."""
+        self.run("occupy", timeout)
+        self.populate()
+
+    def vacate(self):
+        self.run("vacate")
+
+    def keep(self, mib):
+        """Lets a program hold so much memory and write to it all the time, until unkeep()."""
+        self.run(f"keep {mib}")
+
+    def kept(self):
+        """The page frames that this program holds, as (pfn, count)."""
+        return [(int(pfn, 16), int(count)) for pfn, count in
+                (line.split() for line in self.run("kept").splitlines())]
+
+    def unkeep(self):
+        self.run("unkeep")
+
     def use(self, mib, timeout=120):
         """Lets a process write to so much memory and end; returns whether the kernel ended it."""
         return self.run(f"use {mib}", timeout) == "killed=1"

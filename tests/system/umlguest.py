@@ -38,13 +38,14 @@ class Guest(LinuxGuest):
     build: folder of a kernel build, initrd: the initial ramdisk, mem_mib: the guest's RAM,
     devices: sockets of balloon devices, append: more words for the kernel's command line,
     random_base: lets the host place the guest's memory, so page frame numbers begin anywhere,
+    touched_mib: how much of the RAM will ever be touched, where it is less than all,
     log: where the console goes, else nowhere but to self.console.
     """
 
     def __init__(self, build, initrd, mem_mib=1024, devices=(), append=(), random_base=False,
-                 log=None, boot_timeout=120):
+                 touched_mib=None, log=None, boot_timeout=120):
         folder = tempfile.mkdtemp(prefix="vbb-guest-")
-        self._mem_dir = memory_dir(mem_mib * MIB)
+        self._mem_dir = memory_dir((touched_mib or mem_mib) * MIB)
         to_guest, commands = os.pipe()
         answers, from_guest = os.pipe()
         argv = [] if random_base else ["setarch", "-R"]

@@ -10,6 +10,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,6 +47,10 @@ static uint64_t expected[CHUNK_LEN / 8];
 static uint64_t held_seed;
 static int pipes[MAX_PIPES][2];
 static size_t nr_pipes;
+static int occupied = -1;
+static pid_t keeper;
+static char *kept;
+static uint64_t kept_len;
 
 __attribute__((format(printf, 1, 2)))
 static void say(const char *fmt, ...)
@@ -275,6 +280,106 @@ static int fill(uint64_t nr_mib)
 	return 0;
 }
 
+/* Takes all memory that may be taken, until vacate(). */
+static int occupy(void)
+{
+	uint64_t taken_mib;
+
+	if (occupied >= 0)
+		return fail_with("occupied");
+	occupied = take(UINT64_MAX, &taken_mib);
+	if (occupied < 0)
+		return -1;
+	say("%llu", (unsigned long long)taken_mib);
+	return 0;
+}
+
+static int vacate(void)
+{
+	close(occupied);
+	occupied = -1;
+	return 0;
+}
+
+/* Writes to kept memory without end, and takes and drops as much beside it; tells after a round. */
+static void write_kept(int tell)
+{
+	for (uint64_t round = 1;; round++) {
+		for (uint64_t at = 0; at < kept_len; at += PAGE_LEN)
+			*(volatile uint64_t *)(kept + at) = round;
+		madvise(kept + kept_len, kept_len, MADV_DONTNEED);
+		for (uint64_t at = kept_len; at < 2 * kept_len; at += PAGE_LEN)
+			*(volatile uint64_t *)(kept + at) = round;
+		if (round == 1 && write(tell, "", 1) != 1)
+			_exit(1);
+	}
+}
+
+static int unkeep(void)
+{
+	if (keeper) {
+		kill(keeper, SIGKILL);
+		waitpid(keeper, NULL, 0);
+	}
+	keeper = 0;
+	return 0;
+}
+
+/* A process that has so much memory and keeps writing to it. */
+static int keep(uint64_t nr_mib)
+{
+	int tell[2];
+	ssize_t n;
+	char byte;
+
+	unkeep();
+	kept_len = nr_mib * CHUNK_LEN;
+	kept = mmap(NULL, 2 * kept_len, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (kept == MAP_FAILED || pipe2(tell, O_CLOEXEC))
+		return fail("keep");
+	keeper = fork();
+	if (!keeper)
+		write_kept(tell[1]);
+	munmap(kept, 2 * kept_len);
+	close(tell[1]);
+	n = keeper > 0 ? read(tell[0], &byte, 1) : -1;
+	close(tell[0]);
+	return n == 1 ? 0 : fail("keep");
+}
+
+/* The page frames of the kept memory, in runs */
+static int tell_kept(void)
+{
+	char path[40];
+	uint64_t entry, pfn, first = 0, count = 0;
+	int fd, rc = 0;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", (int)keeper);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return fail(path);
+	for (uint64_t at = 0; !rc && at < kept_len; at += PAGE_LEN) {
+		if (pread(fd, &entry, 8, (off_t)((uintptr_t)(kept + at) / PAGE_LEN * 8)) != 8)
+			rc = fail("pagemap");
+		else if (!(entry >> 63))
+			rc = fail_with("a kept page is not there");
+		pfn = entry & ((1ull << 55) - 1);
+		if (count && pfn == first + count) {
+			count++;
+			continue;
+		}
+		if (!rc && count)
+			say("0x%llx %llu\n", (unsigned long long)first, (unsigned long long)count);
+		first = pfn;
+		count = 1;
+	}
+	if (!rc && count)
+		say("0x%llx %llu\n", (unsigned long long)first, (unsigned long long)count);
+	close(fd);
+	return rc;
+}
+
 /* A process that takes so much memory, writes to all of it and ends; the kernel may end it first. */
 static int use(uint64_t nr_mib)
 {
@@ -461,6 +566,14 @@ static int execute(char *line)
 		unpin();
 		return 0;
 	}
+	if (!strcmp(command, "occupy"))
+		return occupy();
+	if (!strcmp(command, "vacate"))
+		return vacate();
+	if (!strcmp(command, "unkeep"))
+		return unkeep();
+	if (!strcmp(command, "kept"))
+		return tell_kept();
 	if (!strcmp(command, "poweroff"))
 		return 0;
 	if (!rest)
@@ -473,6 +586,8 @@ static int execute(char *line)
 		return fill(number);
 	if (!strcmp(command, "use"))
 		return use(number);
+	if (!strcmp(command, "keep"))
+		return keep(number);
 	if (!strcmp(command, "fragment"))
 		return number ? fragment(number) : fail_with("fragment: the step is 0");
 	if (!strcmp(command, "rmmod"))
