@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 
+import device_guest
 import hostile
 import requests_guest
 import standard
@@ -694,6 +695,7 @@ def cases(flavour):
         yield f"ours, ring: {lie}", ring, (ours, lie), {}
     for after in (0, 1, 2):
         yield f"ours, dies after {after} messages", dies, (ours, after), {}
+    yield from device_guest.cases(flavour)
     yield from standard.cases(flavour)
     yield from requests_guest.cases(flavour, ours)
 
