@@ -3,8 +3,8 @@
 
 test_stock.py [--qemu PROGRAM] [--device NAME] [--filter TEXT] [--list]
 
-Each test runs with the stock driver, which shows that it asks for nothing unheard-of, and with ours,
-which must do all that the stock driver does. Each boots its own guest.
+Each test runs with the stock driver, which shows that it asks for nothing unheard-of, and with
+ours, which must do all that the stock driver does. Each boots its own guest.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,9 +24,9 @@ from harness import MIB, PAGE_LEN
 from qemuguest import Guest
 from tap import TOP, check, poll, script
 
-MEM_MIB = 384
-INFLATE_MIB = 192
-HOLD_MIB = 48
+MEM_MIB = 320
+INFLATE_MIB = 128
+HOLD_MIB = 24
 UNSET = (1 << 64) - 1
 BALLOON_BITS = set(range(24))
 F_PAGE_POISON = 4
@@ -154,10 +155,10 @@ class Rig:
         self.stack.close()
 
 
-def balloon(rig, driver, properties=(), **guest):
-    """Inflates and deflates, twice, with the module loaded anew between."""
+def balloon(rig, driver, properties=(), rounds=1, **guest):
+    """Inflates and deflates, with the module loaded anew each time."""
     rig.start_full(properties, **guest)
-    for _ in range(2):
+    for _ in range(rounds):
         rig.load(driver)
         rig.inflate()
         rig.intact()
@@ -325,14 +326,13 @@ def poison(rig, driver):
     """A guest that writes a pattern into free pages, which the device hears of."""
     rig.start_full(("page-poison=on", "free-page-reporting=on", *HINT), arguments=IOTHREAD,
                    append=["init_on_alloc=0", "page_poison=1"])
-    for _ in range(2):
-        rig.load(driver)
-        check(F_PAGE_POISON in rig.accepted(), "PAGE_POISON is not accepted")
-        rig.inflate()
-        rig.intact()
-        rig.deflate()
-        rig.unload()
-        rig.guest.fill()
+    rig.load(driver)
+    check(F_PAGE_POISON in rig.accepted(), "PAGE_POISON is not accepted")
+    rig.inflate()
+    rig.intact()
+    rig.deflate()
+    rig.unload()
+    rig.guest.fill()
     rig.finish()
 
 
@@ -352,9 +352,9 @@ def compaction(rig, driver):
     rig.start_full()
     rig.guest.fragment(2)
     rig.load(driver)
-    rig.inflate(96)
+    rig.inflate(64)
     rig.guest.unpin()
-    rig.free = rig.guest.free_len() + 96 * MIB
+    rig.free = rig.guest.free_len() + 64 * MIB
     rig.guest.write("/proc/sys/vm/compact_memory", "1")
     moved = rig.pages_moved()
     check(moved * PAGE_LEN > 8 * MIB, f"{moved} pages moved")
@@ -395,13 +395,13 @@ def churn(rig, driver):
     rig.guest.balloon_property("guest-stats-polling-interval", 1)
     rig.load(driver)
     generator = random.Random(1)
-    command = rig.guest.start("sh for i in $(seq 20); do head -c 32m /dev/zero >/tmp/x; rm /tmp/x; "
+    command = rig.guest.start("sh for i in $(seq 10); do head -c 24m /dev/zero >/tmp/x; rm /tmp/x; "
                               "done")
-    for _ in range(30):
+    for _ in range(15):
         rig.guest.qmp.execute("balloon",
                               value=rig.mem_len - generator.randrange(INFLATE_MIB) * MIB)
         time.sleep(0.1)
-    rig.guest.finish(command, 120)
+    rig.guest.finish(command, 240)
     rig.target(rig.mem_len - INFLATE_MIB * MIB)
     rig.intact()
     rig.deflate()
@@ -424,13 +424,47 @@ def reload_often(rig, driver):
     rig.finish()
 
 
+def walk(rig, **guest):
+    """The walk that finds unused pages, in all zones and nodes, and while all processors take some."""
+    kernel = rig.kernel
+    with tempfile.TemporaryDirectory(prefix="vbb-walk-") as folder:
+        folder = pathlib.Path(folder)
+        shutil.copytree(TOP / "include", folder / "include")
+        shutil.copytree(TOP / "tests" / "system" / "guest" / "walk", folder / "walk")
+        for name in ("walk.c", "requests.h"):
+            shutil.copy(TOP / "kernel-glue" / name, folder / "walk")
+        module = script("guest-module", kernel.folder / "build", folder / "walk") + "/vbb_walk.ko"
+    rig.guest = rig.stack.enter_context(
+        Guest(kernel.folder, kernel.initrd, [module], device="", qemu=rig.options.qemu, log=rig.log,
+              append=["init_on_alloc=0"], **guest))
+    rig.guest.hold(HOLD_MIB)
+    rig.guest.insmod(module)
+
+    def once():
+        text = rig.guest.cat("/sys/kernel/debug/vbb_walk")
+        result = {name: int(value) for name, value in (line.split() for line in text.splitlines())}
+        check(not result["held"], f"{result['held']} runs with pages in use: {result}")
+        return result
+
+    for _ in range(5):
+        result = once()
+        check(abs(result["named"] - result["free"]) < 512, f"named is not what is free: {result}")
+        check(not result["back"], f"pages are named twice, or out of order: {result}")
+        check(result["runs"] > 5000, f"memory is hardly in pieces: {result}")
+    rig.guest.sh("for i in 1 2 3 4; do (while dd if=/dev/zero of=/mem/$i bs=1M count=40; "
+                 "do rm /mem/$i; done) >/dev/null 2>&1 & done")
+    for _ in range(30):
+        once()
+    rig.finish()
+
+
 def cases(kernel):
     """All tests: (name, function, arguments, keyword arguments)."""
     for driver in (kernel.stock, kernel.ours):
         def case(name, function, *args, **kwargs):
             return f"{driver.label}, {name}", function, (driver, *args), kwargs
 
-        yield case("modern", balloon, ["disable-legacy=on", "disable-modern=off"])
+        yield case("modern", balloon, ["disable-legacy=on", "disable-modern=off"], rounds=2)
         yield case("legacy", balloon, ["disable-legacy=off", "disable-modern=on"])
         yield case("init_on_alloc=1, two processors", balloon, append=["init_on_alloc=1"], cpus=2)
         yield case("two nodes", nodes)
@@ -443,6 +477,8 @@ def cases(kernel):
         yield case("deflate-on-oom=off", out_of_memory, False)
         for test in (reporting, hint, poison, compaction, unplug, churn, reload_often):
             yield case(test.__name__, test)
+    yield "walk", walk, (), {"mem_mib": 1024}
+    yield "walk, four processors, four nodes", walk, (), {"mem_mib": 1024, "cpus": 4, "nodes": 4}
     every = ("deflate-on-oom=on", "page-poison=on", "free-page-reporting=on", *HINT)
     for properties, append in ((every, "init_on_alloc=1"), (every, "page_poison=1"),
                                (every, "init_on_free=1"), (every[2:], "init_on_free=1"),

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * The driver's walk for unused pages (kernel-glue/walk.c) without a device: to read debugfs vbb_walk
+ * walks once, and tells what came of it. Some pages in between are held, and must not be named.
+ */
+#include <linux/bitmap.h>
+#include <linux/debugfs.h>
+#include <linux/gfp.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/vmalloc.h>
+#include <linux/vmstat.h>
+
+#include "requests.h"
+
+#define NR_PAGES 32768
+#define NR_PFNS (1UL << 24)
+
+static struct vbb_walk walk;
+static unsigned long *held;
+static LIST_HEAD(held_pages);
+static struct dentry *file;
+
+static int vbb_walk_test_show(struct seq_file *m, void *unused)
+{
+	u64 nr_named = 0, nr_held = 0, nr_back = 0, last = 0;
+	u64 nr_free = global_zone_page_state(NR_FREE_PAGES);
+	unsigned int i;
+
+	for (vbb_walk_begin(&walk, 0, 0); !walk.over; cond_resched()) {
+		vbb_walk_step(&walk);
+		for (i = 0; i < walk.nr; i++) {
+			const struct vbb_range *run = &walk.runs[i];
+			u64 end = run->pfn + run->nr_pages;
+
+			nr_named += run->nr_pages;
+			nr_back += run->pfn < last;
+			nr_held += end > NR_PFNS || find_next_bit(held, end, run->pfn) < end;
+			last = end;
+		}
+	}
+	seq_printf(m, "free %llu\nnamed %llu\nheld %llu\nback %llu\nruns %llu\nsteps %llu\n", nr_free,
+		   nr_named, nr_held, nr_back, walk.nr_runs, walk.nr_steps);
+	seq_printf(m, "lock_ns %llu\nlock_ns_max %llu\n", walk.lock_ns, walk.lock_ns_max);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(vbb_walk_test);
+
+static void vbb_walk_test_free(void)
+{
+	struct page *page, *next;
+
+	list_for_each_entry_safe(page, next, &held_pages, lru)
+		__free_page(page);
+	vfree(held);
+	vbb_walk_exit(&walk);
+}
+
+/* Of all pages taken, each third is held: some are alone among free ones, some are not. */
+static int __init vbb_walk_test_init(void)
+{
+	struct page *page, *next;
+	unsigned int i;
+
+	held = vzalloc(BITS_TO_LONGS(NR_PFNS) * sizeof(long));
+	if (!held || vbb_walk_init(&walk))
+		goto fail;
+	for (i = 0; i < NR_PAGES; i++) {
+		page = alloc_page(GFP_KERNEL);
+		if (!page || page_to_pfn(page) >= NR_PFNS)
+			goto fail;
+		list_add(&page->lru, &held_pages);
+	}
+	i = 0;
+	list_for_each_entry_safe(page, next, &held_pages, lru) {
+		if (i++ % 3) {
+			list_del(&page->lru);
+			__free_page(page);
+		} else {
+			__set_bit(page_to_pfn(page), held);
+		}
+	}
+	file = debugfs_create_file("vbb_walk", 0444, NULL, NULL, &vbb_walk_test_fops);
+	return 0;
+
+fail:
+	vbb_walk_test_free();
+	return -ENOMEM;
+}
+module_init(vbb_walk_test_init);
+
+static void __exit vbb_walk_test_exit(void)
+{
+	debugfs_remove(file);
+	vbb_walk_test_free();
+}
+module_exit(vbb_walk_test_exit);
+
+MODULE_DESCRIPTION("Test of the balloon's walk for unused pages");
+MODULE_LICENSE("GPL");
