@@ -23,7 +23,7 @@ from harness import HarnessError, MIB, PAGE_LEN
 from umlguest import Device, Guest, memory_dir
 
 HELD_MIB = 300
-PLAIN_S = 200  # a plain demo begins no round that would end later than this; the requests take a minute
+PLAIN_S = 230  # a plain demo begins no round that would end later than this; the requests take most of a minute
 PLAIN_REPS = 5
 PIN_STEP = 16  # fragmented: one page of so many is pinned
 

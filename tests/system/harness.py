@@ -264,10 +264,13 @@ class LinuxGuest(Child):
         self.populate()
         return int(dict(pair.split("=") for pair in text.split())["pinned"])
 
+    def scatter(self, step, timeout=300):
+        """Like fragment(), but neither the guest nor the host touches more than what is pinned."""
+        return int(dict(pair.split("=") for pair in self.run(f"scatter {step}", timeout).split())["pinned"])
+
     def occupy(self, timeout=300):
-        """Takes all memory but little, until vacate()."""
+        """Takes all memory but little, until vacate(); does not touch it."""
         self.run("occupy", timeout)
-        self.populate()
 
     def vacate(self):
         self.run("vacate")

@@ -232,7 +232,7 @@ static int verify(void)
 		return fail(HELD_PATH);
 	while ((n = read(fd, chunk, CHUNK_LEN)) == (ssize_t)CHUNK_LEN) {
 		make_chunk(expected, offset / PAGE_LEN);
-		for (size_t i = 0; i < CHUNK_LEN; i++) {
+		for (size_t i = memcmp(got, want, CHUNK_LEN) ? 0 : CHUNK_LEN; i < CHUNK_LEN; i++) {
 			if (got[i] == want[i])
 				continue;
 			if (!nr_bad++)
@@ -248,8 +248,11 @@ static int verify(void)
 	return 0;
 }
 
-/* Takes memory by the MiB until there are nr_mib or no more may be taken; the file stays open. */
-static int take(uint64_t nr_mib, uint64_t *taken_mib)
+/*
+ * Takes memory by the MiB until there are nr_mib or no more may be taken; the file stays open. What
+ * is not to be touched, the kernel takes without a look at it, unless it was told to clear all.
+ */
+static int take(uint64_t nr_mib, bool touch, uint64_t *taken_mib)
 {
 	int fd = open(FILL_PATH, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
@@ -260,7 +263,8 @@ static int take(uint64_t nr_mib, uint64_t *taken_mib)
 	for (*taken_mib = 0; *taken_mib < nr_mib; ++*taken_mib) {
 		if (free_len() < RESERVE_LEN + CHUNK_LEN)
 			break;
-		if (write_chunk(fd, chunk)) {
+		if (touch ? write_chunk(fd, chunk) :
+			    fallocate(fd, 0, (off_t)(*taken_mib * CHUNK_LEN), CHUNK_LEN)) {
 			close(fd);
 			return fail(FILL_PATH);
 		}
@@ -271,7 +275,7 @@ static int take(uint64_t nr_mib, uint64_t *taken_mib)
 static int fill(uint64_t nr_mib)
 {
 	uint64_t taken_mib;
-	int fd = take(nr_mib, &taken_mib);
+	int fd = take(nr_mib, true, &taken_mib);
 
 	if (fd < 0)
 		return -1;
@@ -287,7 +291,7 @@ static int occupy(void)
 
 	if (occupied >= 0)
 		return fail_with("occupied");
-	occupied = take(UINT64_MAX, &taken_mib);
+	occupied = take(UINT64_MAX, false, &taken_mib);
 	if (occupied < 0)
 		return -1;
 	say("%llu", (unsigned long long)taken_mib);
@@ -434,6 +438,26 @@ static int pin(const struct iovec *iov, size_t nr_iov, uint64_t *nr_pinned)
 	return 0;
 }
 
+/* Pins every step'th page of one window of the file; no other is touched. */
+static int pin_some(int fd, uint64_t first_page, size_t nr_pages, uint64_t step,
+		    uint64_t *nr_pinned)
+{
+	static struct iovec iov[WINDOW_PAGES];
+	size_t nr_iov = 0;
+	int rc;
+	char *map = mmap(NULL, nr_pages * PAGE_LEN, PROT_READ, MAP_SHARED, fd,
+			 (off_t)(first_page * PAGE_LEN));
+
+	if (map == MAP_FAILED)
+		return fail("mmap");
+	for (size_t i = 0; i < nr_pages; i++)
+		if ((first_page + i) % step == 0)
+			iov[nr_iov++] = (struct iovec){ map + i * PAGE_LEN, PAGE_LEN };
+	rc = pin(iov, nr_iov, nr_pinned);
+	munmap(map, nr_pages * PAGE_LEN);
+	return rc;
+}
+
 /* Pins the pages of one window of the file whose frame numbers are multiples of step. */
 static int pin_window(int fd, int pagemap, uint64_t first_page, size_t nr_pages, uint64_t step,
 		      uint64_t *nr_pinned)
@@ -462,8 +486,8 @@ static int pin_window(int fd, int pagemap, uint64_t first_page, size_t nr_pages,
 	return rc;
 }
 
-/* Takes all memory and gives back all but every step'th frame. */
-static int fragment(uint64_t step)
+/* Takes all memory and gives back all but every step'th frame; or, untouched, every step'th page. */
+static int fragment(uint64_t step, bool touch)
 {
 	uint64_t taken_mib = 0;
 	uint64_t nr_pinned = 0;
@@ -492,16 +516,16 @@ static int fragment(uint64_t step)
 			rc = fail("F_SETPIPE_SZ");
 	}
 	if (!rc) {
-		fd = take(UINT64_MAX, &taken_mib);
+		fd = take(UINT64_MAX, touch, &taken_mib);
 		rc = fd < 0 ? -1 : 0;
 	}
 	nr_pages = taken_mib * CHUNK_PAGES;
 	for (uint64_t page = 0; !rc && page < nr_pages; page += WINDOW_PAGES) {
 		uint64_t left = nr_pages - page;
+		size_t nr = (size_t)(left < WINDOW_PAGES ? left : WINDOW_PAGES);
 
-		rc = pin_window(fd, pagemap, page,
-				(size_t)(left < WINDOW_PAGES ? left : WINDOW_PAGES), step,
-				&nr_pinned);
+		rc = touch ? pin_window(fd, pagemap, page, nr, step, &nr_pinned) :
+			     pin_some(fd, page, nr, step, &nr_pinned);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -589,7 +613,9 @@ static int execute(char *line)
 	if (!strcmp(command, "keep"))
 		return keep(number);
 	if (!strcmp(command, "fragment"))
-		return number ? fragment(number) : fail_with("fragment: the step is 0");
+		return number ? fragment(number, true) : fail_with("fragment: the step is 0");
+	if (!strcmp(command, "scatter"))
+		return number ? fragment(number, false) : fail_with("scatter: the step is 0");
 	if (!strcmp(command, "rmmod"))
 		return syscall(SYS_delete_module, rest, O_NONBLOCK) ? fail("delete_module") : 0;
 	if (!strcmp(command, "hold")) {
