@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-"""Runs Debian's stock kernel in QEMU, with a balloon device of QEMU's, and measures from the host."""
+"""Runs Debian's stock kernel in QEMU, with a balloon of QEMU's, and measures from the host."""
 
 import os
 import pathlib
