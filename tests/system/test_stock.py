@@ -28,7 +28,6 @@ MEM_MIB = 320
 INFLATE_MIB = 128
 HOLD_MIB = 24
 UNSET = (1 << 64) - 1
-BALLOON_BITS = set(range(24))
 F_PAGE_POISON = 4
 HINT = ("free-page-hint=on", "iothread=io0")
 IOTHREAD = ("-object", "iothread,id=io0")
@@ -337,12 +336,12 @@ def poison(rig, driver):
 
 
 def features(rig, properties, append):
-    """Our driver accepts each bit of a balloon that the stock driver accepts, and no other."""
+    """Our driver accepts each bit that the stock driver accepts, and no other."""
     rig.start(properties, append=[append], arguments=IOTHREAD)
     accepted = {}
     for driver in (rig.kernel.stock, rig.kernel.ours):
         rig.load(driver)
-        accepted[driver.label] = rig.accepted() & BALLOON_BITS
+        accepted[driver.label] = rig.accepted()
         rig.unload()
     check(accepted["stock"] == accepted["ours"], f"accepted are {accepted}")
 
