@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 
+import ctl_guest
 import device_guest
 import hostile
 import requests_guest
@@ -698,6 +699,7 @@ def cases(flavour):
     yield from device_guest.cases(flavour)
     yield from standard.cases(flavour)
     yield from requests_guest.cases(flavour, ours)
+    yield from ctl_guest.cases(ours)
 
 
 def main():
