@@ -307,6 +307,7 @@ def busy(rig, driver):
     host.expect(DONE, DROP_CACHE, 1, 1)
     # The next one has to wait: caches are not dropped twice a second.
     first = host.ask(DROP_CACHE, 1, 1)
+    check(host.end(first, 0.3) == CONT, "caches are dropped twice in a second")
     host.expect(BUSY, GET_UNUSED_PAGES)
     host.expect(BUSY, DROP_CACHE, 3)
     host.expect(FAILED, CANCEL, 1 << 63)
