@@ -273,8 +273,8 @@ class UnusedPages(Requests):
         self.assertGreater(len(latencies), 20, data)
         latencies.sort()
         self.assertLess(latencies[len(latencies) * 9 // 10], 0.02)
-        # the message itself was read, 1 MiB of it
-        self.assertLess(rss() - before, 2048)
+        # the runs would take 64 MiB; the message itself was read, 1 MiB of it
+        self.assertLess(rss() - before, 8192)
 
     def test_refused(self):
         device = self.device()
