@@ -67,62 +67,62 @@ static bool as_good(const struct way *a, const struct way *b)
 	return nr_words <= b->nr_words;
 }
 
-static void add_way(struct ways *w, struct way way, uint64_t next_pfn)
+static void add_way(struct ways *w, struct way from, uint64_t next_pfn)
 {
 	unsigned int order;
 	size_t i, nr = 0;
 
 	/* what ended a word ago is as good as nothing */
 	for (order = 0; order < NR_ORDERS; order++)
-		if (way.end[order] + ((uint64_t)64 << order) <= next_pfn)
-			way.end[order] = 0;
+		if (from.end[order] + ((uint64_t)64 << order) <= next_pfn)
+			from.end[order] = 0;
 	for (i = 0; i < w->nr; i++)
-		if (w->way[i].nr_words + WORST < way.nr_words || as_good(&w->way[i], &way))
+		if (w->way[i].nr_words + WORST < from.nr_words || as_good(&w->way[i], &from))
 			return;
 	for (i = 0; i < w->nr; i++)
-		if (!as_good(&way, &w->way[i]))
+		if (!as_good(&from, &w->way[i]))
 			w->way[nr++] = w->way[i];
 	w->nr = nr;
 	if (w->nr < MAX_WAYS)
-		w->way[w->nr++] = way;
+		w->way[w->nr++] = from;
 }
 
 /* Add nr_words to a way; an order's bitmap, if any, then reaches end. */
-static void add_record(struct ways *to, struct way way, uint64_t next_pfn, uint64_t nr_words,
+static void add_record(struct ways *to, struct way from, uint64_t next_pfn, uint64_t nr_words,
 		       unsigned int order, uint64_t end)
 {
-	way.nr_words += nr_words;
-	way.end[order] = end;
-	add_way(to, way, next_pfn);
+	from.nr_words += nr_words;
+	from.end[order] = end;
+	add_way(to, from, next_pfn);
 }
 
 /* Add all ways that go on from this one behind a block. */
-static void name_block(struct ways *to, struct way way, const struct block *b, uint64_t next_pfn)
+static void name_block(struct ways *to, struct way from, const struct block *b, uint64_t next_pfn)
 {
-	bool named = way.extent;
+	bool named = from.extent;
 	unsigned int order;
 
 	for (order = 0; order <= b->order; order++)
-		named |= way.end[order] >= b->end;
+		named |= from.end[order] >= b->end;
 	if (b->last)
-		way.extent = false;
+		from.extent = false;
 	if (named) {
-		add_way(to, way, next_pfn);
+		add_way(to, from, next_pfn);
 		return;
 	}
-	add_record(to, way, next_pfn, 1, 0, way.end[0]);
+	add_record(to, from, next_pfn, 1, 0, from.end[0]);
 	for (order = 0; order <= b->order; order++) {
-		uint64_t nr_words = words_to(way.end[order], b->end, order);
+		uint64_t nr_words = words_to(from.end[order], b->end, order);
 
 		/* more than a record for this block, and a new bitmap behind it, would not pay */
-		if (way.end[order] && nr_words <= 3)
-			add_record(to, way, next_pfn, nr_words, order,
-				   way.end[order] + (nr_words * 64 << order));
+		if (from.end[order] && nr_words <= 3)
+			add_record(to, from, next_pfn, nr_words, order,
+				   from.end[order] + (nr_words * 64 << order));
 		if (words_to(b->pfn, b->end, order) == 1)
-			add_record(to, way, next_pfn, 2, order, b->pfn + ((uint64_t)64 << order));
+			add_record(to, from, next_pfn, 2, order, b->pfn + ((uint64_t)64 << order));
 	}
-	way.extent = !b->last;
-	add_record(to, way, next_pfn, 2, 0, way.end[0]);
+	from.extent = !b->last;
+	add_record(to, from, next_pfn, 2, 0, from.end[0]);
 }
 
 uint64_t fewest_words(const struct vbb_range *run, size_t nr)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* The encoder as a caller meets it: every argument, every size of buffer, every cut, and the bytes. */
+/* The encoder as a caller meets it: arguments, buffers of every size and cut, and the bytes. */
 #include "test.h"
 
 /* Sets of pages of a small space, so that any two can be compared */
@@ -294,7 +294,9 @@ static void test_more_runs_than_are_held_back(void **state)
 static void test_every_cut(void **state)
 {
 	/* a block, an extent, a bitmap */
-	static const struct vbb_range runs[] = { { 0x200, 8 }, { 7, 5 }, { 0x100, 3 }, { 0x110, 2 } };
+	static const struct vbb_range runs[] = {
+		{ 0x200, 8 }, { 7, 5 }, { 0x100, 3 }, { 0x110, 2 }
+	};
 	size_t a, b, i, k;
 
 	(void)state;
@@ -330,7 +332,7 @@ static void test_every_cut(void **state)
 	}
 }
 
-/* A buffer as large as the bound takes so many runs, wherever they lie; the macro is the function. */
+/* A buffer as large as the bound takes so many runs, wherever they lie. */
 static void test_bound(void **state)
 {
 	static const uint32_t formats[] = { VBB_FMT_RECORDS, VBB_FMT_AUTO };
@@ -519,7 +521,7 @@ static void test_values(void **state)
 	assert_memory_equal(bytes, expected, sizeof(expected));
 }
 
-/* Which flag goes with what: none but CONT and DONE with a payload, none at all in the old format. */
+/* Which flag goes with what: CONT and DONE with a payload, none at all in the old format */
 /* However large the buffer is, a payload has 2^20 bytes at most. */
 static void test_largest_payload(void **state)
 {
@@ -605,7 +607,8 @@ static void test_vectors(void **state)
 		  { { 0x100000, 1 }, { 0x100000 + 262143, 1 } }, 0, VBB_HDR_LEN + 32768, 33,
 		  { 0, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0,
 		    0, 0x80, 0, 0, 0, 0, 0, 0, 1 } },
-		{ "W02", { .page_shift = 12, .req_id = 0x1122334455667788, .formats = VBB_FMT_BITMAP },
+		{ "W02",
+		  { .page_shift = 12, .req_id = 0x1122334455667788, .formats = VBB_FMT_BITMAP },
 		  { { 0x40000, 1 }, { 0x40000 + 262143, 1 } }, VIRTIO_BALLOON_FLAG_DONE,
 		  VBB_HDR_LEN + 32768, 33,
 		  { 0, 0, 12, 0, 1, 0, 0, 0, 0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11,
@@ -657,7 +660,7 @@ static void test_vectors(void **state)
 	}
 }
 
-/* Every second block of order 9: from three on, a bitmap of that order is shorter. As vector W09. */
+/* Every second block of order 9, as in vector W09: from three on a bitmap is shorter. */
 static void test_bitmap_of_an_order(void **state)
 {
 	static const uint8_t expected[] = {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* A run of guest memory, cut to the host pages that it covers whole, and discarded in bounded steps. */
+/* A run of guest memory: cut to the host pages that it covers whole, discarded in bounded steps */
 #include "device.h"
 
 #define PAGE_SHIFT 12	/* of the counters */

@@ -47,9 +47,9 @@ bool vbb_qmp_arg_file(struct vbb_qmp *q, struct json_object *args, int *fd,
 	const char *name;
 
 	*fd = -1;
-	if (json_object_object_get(args, "file") && json_object_object_get(args, "fdname"))
+	if (json_object_object_get(args, "file") && json_object_object_get(args, "fdname")) {
 		vbb_qmp_fail(err, "GenericError", "Either 'file' or 'fdname'");
-	else if (json_object_object_get_ex(args, "file", &file)) {
+	} else if (json_object_object_get_ex(args, "file", &file)) {
 		name = json_object_get_string(file);
 		/* never to wait for a reader, nor to be led to a terminal */
 		*fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NONBLOCK | O_NOCTTY,
