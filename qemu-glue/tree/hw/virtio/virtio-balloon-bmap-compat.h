@@ -3,10 +3,50 @@
 #ifndef HW_VIRTIO_BALLOON_BMAP_COMPAT_H
 #define HW_VIRTIO_BALLOON_BMAP_COMPAT_H
 
+#define QEMU_SINCE(major, minor) \
+    (QEMU_VERSION_MAJOR > (major) || \
+     (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
+
+#include "exec/target_page.h"
+#include "migration/misc.h"
+#if QEMU_SINCE(10, 1)
+#include "system/address-spaces.h"
+#include "system/ramblock.h"
+#else
 #include "exec/address-spaces.h"
 #include "exec/ramblock.h"
-#include "exec/target_page.h"
+#endif
+
+/* migrate_postcopy_ram() */
+#if !QEMU_SINCE(8, 1)
 #include "migration/migration.h"
-#include "migration/misc.h"
+#elif !QEMU_SINCE(10, 0)
+#include "migration/options.h"
+#endif
+
+/* The last parameter of a NotifierWithReturn's function */
+#if QEMU_SINCE(9, 0)
+#define NOTIFIER_ERRP   , Error **errp
+#else
+#define NOTIFIER_ERRP
+#endif
+
+/* How a list of properties ends */
+#if QEMU_SINCE(10, 0)
+#define PROPERTIES_END
+#else
+#define PROPERTIES_END  DEFINE_PROP_END_OF_LIST(),
+#endif
+
+/* A class_init's data, and what a set_status returns */
+#if QEMU_SINCE(10, 1)
+typedef const void ClassInitData;
+typedef int SetStatusResult;
+#define SET_STATUS_DONE 0
+#else
+typedef void ClassInitData;
+typedef void SetStatusResult;
+#define SET_STATUS_DONE
+#endif
 
 #endif

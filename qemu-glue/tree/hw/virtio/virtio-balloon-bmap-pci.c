@@ -28,7 +28,7 @@ static void vbmap_pci_realize(VirtIOPCIProxy *proxy, Error **errp)
     qdev_realize(DEVICE(&dev->vdev), BUS(&proxy->bus), errp);
 }
 
-static void vbmap_pci_class_init(ObjectClass *klass, void *data)
+static void vbmap_pci_class_init(ObjectClass *klass, ClassInitData *data)
 {
     PCIDeviceClass *pc = PCI_DEVICE_CLASS(klass);
 

@@ -145,7 +145,7 @@ static void requests_bh(void *opaque)
  * of an answer are taken out of what was collected before the question; so the
  * answer must be forgotten before there is more.
  */
-static int precopy_notified(NotifierWithReturn *n, void *data)
+static int precopy_notified(NotifierWithReturn *n, void *data NOTIFIER_ERRP)
 {
     VBMapRequests *r = container_of(n, VBMapRequests, precopy);
     VirtIOBalloonBmap *dev = device_of(r);

@@ -185,7 +185,7 @@ static void vbmap_queue_reset(VirtIODevice *vdev, uint32_t index)
 }
 
 /* Whether the guest runs or its driver is ready may have changed. */
-static void vbmap_set_status(VirtIODevice *vdev, uint8_t status)
+static SetStatusResult vbmap_set_status(VirtIODevice *vdev, uint8_t status)
 {
     VirtIOBalloonBmap *dev = VIRTIO_BALLOON_BMAP(vdev);
 
@@ -203,6 +203,7 @@ static void vbmap_set_status(VirtIODevice *vdev, uint8_t status)
             qemu_bh_schedule(dev->requests.bh);
         }
     }
+    return SET_STATUS_DONE;
 }
 
 static void vbmap_realize(DeviceState *qdev, Error **errp)
@@ -402,10 +403,10 @@ static Property vbmap_properties[] = {
     DEFINE_PROP_BIT64("host-requests", VirtIOBalloonBmap, page_features,
                       VIRTIO_BALLOON_F_HOST_REQ_VQ, true),
     DEFINE_PROP_BOOL("unused-pages", VirtIOBalloonBmap, ask_unused, true),
-    DEFINE_PROP_END_OF_LIST(),
+    PROPERTIES_END
 };
 
-static void vbmap_class_init(ObjectClass *klass, void *data)
+static void vbmap_class_init(ObjectClass *klass, ClassInitData *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
     VirtioDeviceClass *vdc = VIRTIO_DEVICE_CLASS(klass);
