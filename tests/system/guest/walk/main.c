@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * The driver's walk for unused pages (kernel-glue/walk.c) without a device: to read debugfs vbb_walk
- * walks once, and tells what came of it. Some pages in between are held, and must not be named.
+ * The driver's walk for unused pages (kernel-glue/walk.c) without a device: to read debugfs
+ * vbb_walk walks once, and tells what came of it. Some pages in between are held, and must not be
+ * named.
  */
 #include <linux/bitmap.h>
 #include <linux/debugfs.h>
@@ -41,8 +42,9 @@ static int vbb_walk_test_show(struct seq_file *m, void *unused)
 			last = end;
 		}
 	}
-	seq_printf(m, "free %llu\nnamed %llu\nheld %llu\nback %llu\nruns %llu\nsteps %llu\n", nr_free,
-		   nr_named, nr_held, nr_back, walk.nr_runs, walk.nr_steps);
+	seq_printf(m, "free %llu\nnamed %llu\nheld %llu\nback %llu\n", nr_free, nr_named, nr_held,
+		   nr_back);
+	seq_printf(m, "runs %llu\nsteps %llu\n", walk.nr_runs, walk.nr_steps);
 	seq_printf(m, "lock_ns %llu\nlock_ns_max %llu\n", walk.lock_ns, walk.lock_ns_max);
 	return 0;
 }
