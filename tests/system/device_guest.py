@@ -143,8 +143,7 @@ def cases(flavour):
     """As in test_guest.py."""
     for driver in (flavour.stock, flavour.ours):
         yield f"{driver.label}, everything", everything, (driver,), {}
-        # The stock driver gives 1 MiB whenever the kernel finds no more, which a debug kernel takes
-        # seconds to find out: minutes in all.
+        # With a debug kernel the stock driver is at it for minutes; why is not known.
         if (driver, flavour.name) != (flavour.stock, "debug"):
             yield f"{driver.label}, vbb device, oom", oom, (driver,), {}
         if flavour.name == "debug":
