@@ -146,6 +146,14 @@ class Map(unittest.TestCase):
         self.assertEqual([i for i, s in enumerate(svg.cells) if s], list(range(128, 256)))
         self.assertEqual(set(svg.cells), {0, NR_SHADES - 1})
 
+    def test_all_but_one(self):
+        """One page is enough for a cell to be neither all free nor all used."""
+        free = self.draw_svg([(0, 12345), (12346, 1 << 20)], [(0, 1 << 20)])
+        used = self.draw_svg([(12345, 1)], [(0, 1 << 20)])
+        cell = 12345 * len(free.cells) >> 20
+        self.assertEqual([i for i, s in enumerate(free.cells) if s != NR_SHADES - 1], [cell])
+        self.assertEqual([i for i, s in enumerate(used.cells) if s], [cell])
+
     def test_golden(self):
         """Each character of a small one."""
         result = picture("--width", 40, "--ram", "2M", "--first", "0x100", data=b"0x100 16\n0x120 8\n0x12a 1\n0x1000 3\n")

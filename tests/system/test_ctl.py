@@ -166,7 +166,8 @@ class Lies(Ctl):
 
     def test_answers(self):
         """Answers that are none."""
-        for answer in (b'{"return": {}}\r\n', b'{"return": {}, "id": 1}\r\n', b'{"return": {}, "id": "2"}\r\n', b'{"id": 2}\r\n',
+        for answer in (b'{"return": {}}\r\n', b'{"return": {"actual": 1}, "id": 1}\r\n',
+                       b'{"return": {"actual": 1}, "id": "2"}\r\n', b'{"return": {"actual": 1}}\r\n', b'{"id": 2}\r\n',
                        b'{"return": {"actual": "1"}, "id": 2}', b'{"return": {"actual": -1}, "id": 2}',
                        b'{"return": [1], "id": 2}', b'{"return": {"actual": 1.5}, "id": 2}', b'{"error": 5, "id": 2}',
                        b'{"return": null, "id": 2}', b'{"return": {"actual": {"actual": 1}}, "id": 2}', b"[]", b"\0"):
