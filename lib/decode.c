@@ -4,22 +4,62 @@
 /* struct vbb_dec.fault at the end of a message without fault */
 #define VBB_DEC_END 1
 
+/*@ predicate vbb_dec_bitmap_ok(struct vbb_dec d) =
+  @   d.order <= 51 && d.base_pfn < VBB_PFN_END &&
+  @   d.nr_bits + 64 * d.nr_words <= 64 * 0x20000 &&
+  @   (d.word != 0 ==> d.nr_bits >= 64);
+  @ predicate vbb_dec_payload_ok(struct vbb_dec d) =
+  @   d.pfns != 0 ? d.nr_words == 0 && d.word == 0 :
+  @   d.hdr.format == VIRTIO_BALLOON_FORMAT_BITMAP ?
+  @     d.cur.left <= 8 * d.nr_words < d.cur.left + 8 :
+  @     d.cur.left % 8 == 0 && (d.hdr.format == VIRTIO_BALLOON_FORMAT_VALUES ?
+  @     d.nr_words == 0 && d.word == 0 : 8 * d.nr_words <= d.cur.left);
+  @ predicate vbb_dec_counts_ok(struct vbb_dec d) =
+  @   d.cur.left <= d.len && d.mark <= d.len &&
+  @   8 * (d.nr_blocks + d.nr_bitmaps + d.nr_extents) <= d.len - d.cur.left;
+  @ predicate vbb_dec_limit_ok(struct vbb_dec d) =
+  @   12 <= d.hdr.page_shift <= 30 && 1 <= d.limit_pfn <= vbb_two(64 - d.hdr.page_shift) &&
+  @   d.limit_pfn <= VBB_PFN_END;
+  @ predicate vbb_dec_run_ok(struct vbb_dec d) =
+  @   d.run.nr_pages != 0 ==> d.run.pfn + d.run.nr_pages <= d.limit_pfn;
+  @ predicate vbb_dec_memory(struct vbb_dec d) =
+  @   vbb_readable(d.cur.seg, d.cur.nr_segs);
+  @ predicate vbb_dec_alive(struct vbb_dec d) = d.fault >= 0 || d.run.nr_pages != 0;
+  @ predicate vbb_dec_ok(struct vbb_dec d) =
+  @   vbb_cur_ok(d.cur) && vbb_dec_memory(d) && d.fault <= VBB_DEC_END && (vbb_dec_alive(d) ==>
+  @   vbb_dec_bitmap_ok(d) && vbb_dec_payload_ok(d) && vbb_dec_counts_ok(d) &&
+  @   vbb_dec_limit_ok(d) && vbb_dec_run_ok(d));
+  @*/
+
+/*@ assigns \nothing;
+  @ ensures \result < VBB_PFN_END;
+  @*/
 static inline vbb_u64 vbb_rec_pfn(vbb_u64 rec)
 {
 	return rec >> VIRTIO_BALLOON_REC_PFN_SHIFT & VIRTIO_BALLOON_REC_PFN_MASK;
 }
 
+/*@ assigns \nothing;
+  @ ensures \result <= 63;
+  @*/
 static inline vbb_u32 vbb_rec_order(vbb_u64 rec)
 {
 	return (vbb_u32)(rec >> VIRTIO_BALLOON_REC_ORDER_SHIFT & VIRTIO_BALLOON_REC_ORDER_MASK);
 }
 
+/*@ assigns \nothing;
+  @ ensures \result <= 63;
+  @*/
 static inline vbb_u32 vbb_rec_code(vbb_u64 rec)
 {
 	return (vbb_u32)(rec >> VIRTIO_BALLOON_REC_CODE_SHIFT & VIRTIO_BALLOON_REC_CODE_MASK);
 }
 
 /* Nothing is taken from here on. Returns what the callers return: no run was found. */
+/*@ requires \valid(d);
+  @ assigns d->fault, d->fault_off;
+  @ ensures d->fault == fault && \result == 0;
+  @*/
 static int vbb_dec_stop(struct vbb_dec *d, int fault, vbb_u64 off)
 {
 	d->fault = fault;
@@ -27,11 +67,19 @@ static int vbb_dec_stop(struct vbb_dec *d, int fault, vbb_u64 off)
 	return 0;
 }
 
+/*@ requires \valid_read(d) && d->cur.left <= d->len;
+  @ assigns \nothing;
+  @ ensures \result == d->len - d->cur.left;
+  @*/
 static vbb_u64 vbb_dec_pos(const struct vbb_dec *d)
 {
 	return d->len - d->cur.left;
 }
 
+/*@ requires \valid(d) && 12 <= d->hdr.page_shift <= 30;
+  @ assigns d->fault, d->fault_off;
+  @ ensures d->fault < 0 && \result == 0;
+  @*/
 static int vbb_dec_stop_pfn(struct vbb_dec *d)
 {
 	vbb_u64 end = vbb_pfn_end(d->hdr.page_shift);
@@ -39,6 +87,20 @@ static int vbb_dec_stop_pfn(struct vbb_dec *d)
 	return vbb_dec_stop(d, d->limit_pfn < end ? VBB_E_PFN_LIMIT : VBB_E_PFN_RANGE, d->mark);
 }
 
+/*@ requires \valid(d) && \valid_read(cfg) && \separated(d, cfg);
+  @ requires vbb_segs(seg, nr_segs) && vbb_readable(seg, nr_segs);
+  @ assigns *d;
+  @ ensures vbb_cur_ok(d->cur);
+  @ ensures vbb_dec_memory(*d);
+  @ ensures vbb_dec_bitmap_ok(*d);
+  @ ensures vbb_dec_counts_ok(*d);
+  @ ensures d->cur.seg == seg && d->cur.nr_segs == nr_segs;
+  @ ensures vbb_pos(d->cur) == vbb_before(seg, 0);
+  @ ensures d->hdr.page_shift == 12 && d->hdr.format == 0 && d->pfns == 0;
+  @ ensures d->nr_words == 0 && d->nr_bits == 0 && d->word == 0;
+  @ ensures d->run.nr_pages == 0 && d->fault == 0;
+  @ ensures d->cur.left == d->len && d->limit_pfn == cfg->limit_pfn;
+  @*/
 static void vbb_dec_reset(struct vbb_dec *d, const struct vbb_dec_cfg *cfg,
 			  const struct vbb_seg *seg, size_t nr_segs)
 {
@@ -69,6 +131,11 @@ static void vbb_dec_reset(struct vbb_dec *d, const struct vbb_dec_cfg *cfg,
 	d->pfns = false;
 }
 
+/*@ requires \valid(d) && 12 <= d->hdr.page_shift <= 30;
+  @ assigns d->limit_pfn;
+  @ ensures vbb_dec_limit_ok(*d);
+  @ ensures \old(d->limit_pfn) != 0 ==> d->limit_pfn <= \old(d->limit_pfn);
+  @*/
 /* The receiver's limit, where it set one that is lower than the wire's own */
 static void vbb_dec_set_limit(struct vbb_dec *d)
 {
@@ -79,6 +146,14 @@ static void vbb_dec_set_limit(struct vbb_dec *d)
 }
 
 /* What is wrong with the fields of a header before bmap_len? 0: nothing; *off: where it stands */
+/*@ requires \valid_read(h) && \valid_read(cfg) && \valid(off);
+  @ requires \separated(off, h) && \separated(off, cfg);
+  @ assigns *off;
+  @ ensures \result <= 0;
+  @ ensures \result == 0 ==> 12 <= h->page_shift <= 30;
+  @ ensures \result == 0 ==> h->format == 0 || h->start_pfn == 0;
+  @ ensures \result == 0 ==> h->format <= 2 && h->start_pfn < VBB_PFN_END;
+  @*/
 static int vbb_hdr_check(const struct vbb_hdr *h, const struct vbb_dec_cfg *cfg, vbb_u64 *off)
 {
 	bool answer = cfg->queue != VBB_QUEUE_BALLOON;
@@ -108,6 +183,12 @@ static int vbb_hdr_check(const struct vbb_hdr *h, const struct vbb_dec_cfg *cfg,
 }
 
 /* What is wrong with bmap_len? 0: nothing */
+/*@ requires \valid_read(h);
+  @ assigns \nothing;
+  @ ensures \result <= 0;
+  @ ensures \result == 0 ==> h->bmap_len == left <= 0x100000;
+  @ ensures \result == 0 && h->format != 0 ==> left % 8 == 0;
+  @*/
 static int vbb_hdr_check_len(const struct vbb_hdr *h, vbb_u64 left)
 {
 	if (h->bmap_len > VIRTIO_BALLOON_BMAP_LEN_MAX)
@@ -123,6 +204,13 @@ static int vbb_hdr_check_len(const struct vbb_hdr *h, vbb_u64 left)
 	return 0;
 }
 
+/*@ requires \valid(d) && \valid_read(cfg) && \separated(d, cfg);
+  @ requires vbb_segs(seg, nr_segs) && vbb_readable(seg, nr_segs);
+  @ assigns *d;
+  @ ensures safe: vbb_dec_ok(*d);
+  @ ensures \result <= 0 && d->fault == \result;
+  @ ensures limit: \result == 0 && cfg->limit_pfn != 0 ==> d->limit_pfn <= cfg->limit_pfn;
+  @*/
 int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg,
 		 size_t nr_segs)
 {
@@ -149,6 +237,12 @@ int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct 
 	return 0;
 }
 
+/*@ requires \valid(d) && \valid_read(cfg) && \separated(d, cfg);
+  @ requires vbb_segs(seg, nr_segs) && vbb_readable(seg, nr_segs);
+  @ assigns *d;
+  @ ensures safe: vbb_dec_ok(*d);
+  @ ensures limit: cfg->limit_pfn != 0 ==> d->limit_pfn <= cfg->limit_pfn;
+  @*/
 void vbb_dec_init_pfns(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg,
 		       size_t nr_segs)
 {
@@ -158,6 +252,14 @@ void vbb_dec_init_pfns(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const s
 }
 
 /* A block, an extent or a frame: all of it or nothing */
+/*@ requires \valid(d) && \valid(found) && \separated(d, found) && vbb_dec_limit_ok(*d);
+  @ requires nr_pages >= 1 && d->fault == 0;
+  @ assigns *found, d->fault, d->fault_off;
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==>
+  @   found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
+  @ ensures d->fault == 0 || d->fault < 0;
+  @*/
 static int vbb_dec_give(struct vbb_dec *d, vbb_u64 pfn, vbb_u64 nr_pages, struct vbb_range *found)
 {
 	if (pfn >= d->limit_pfn || nr_pages > d->limit_pfn - pfn)
@@ -168,6 +270,15 @@ static int vbb_dec_give(struct vbb_dec *d, vbb_u64 pfn, vbb_u64 nr_pages, struct
 }
 
 /* The lowest run of set bits of the word, up to the first page that is out of range */
+/*@ requires \valid(d) && \valid(found) && \separated(d, found) && vbb_dec_limit_ok(*d);
+  @ requires vbb_dec_bitmap_ok(*d) && d->word != 0 && d->fault == 0;
+  @ assigns *found, d->word, d->fault, d->fault_off;
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==>
+  @   found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
+  @ ensures d->fault == 0 || d->fault < 0;
+  @ ensures vbb_dec_bitmap_ok(*d);
+  @*/
 static int vbb_dec_give_bits(struct vbb_dec *d, struct vbb_range *found)
 {
 	vbb_u32 b = vbb_ctz64(d->word);
@@ -187,6 +298,9 @@ static int vbb_dec_give_bits(struct vbb_dec *d, struct vbb_range *found)
 		n = last - first + 1;
 		vbb_dec_stop_pfn(d);
 	}
+	/*@ assert (first + n - 1) * scale <= last * scale; */
+	/*@ assert first * scale <= last * scale; */
+	/*@ assert n * scale <= 64 * scale; */
 	found->pfn = d->base_pfn + first * scale;
 	found->nr_pages = n * scale;
 	if (found->nr_pages > d->limit_pfn - found->pfn) {
@@ -197,6 +311,18 @@ static int vbb_dec_give_bits(struct vbb_dec *d, struct vbb_range *found)
 }
 
 /* The next word of a bitmap; only the last of format BITMAP can have less than 8 bytes */
+/*@ requires \valid(d) && d->nr_words >= 1;
+  @ requires vbb_cur_ok(d->cur) && vbb_dec_memory(*d) && vbb_dec_bitmap_ok(*d);
+  @ requires vbb_dec_payload_ok(*d) && vbb_dec_counts_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires d->fault == 0 && d->word == 0;
+  @ assigns d->mark, d->nr_words, d->nr_bits, d->word, d->cur.idx, d->cur.off, d->cur.left;
+  @ ensures vbb_cur_ok(d->cur);
+  @ ensures vbb_dec_bitmap_ok(*d);
+  @ ensures payload: vbb_dec_payload_ok(*d);
+  @ ensures vbb_dec_counts_ok(*d);
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures \result == 0;
+  @*/
 static int vbb_dec_load_word(struct vbb_dec *d)
 {
 	vbb_u32 shift;
@@ -208,11 +334,32 @@ static int vbb_dec_load_word(struct vbb_dec *d)
 		d->word = vbb_cur_load64(&d->cur);
 		return 0;
 	}
+	/*@ loop invariant vbb_cur_ok(d->cur);
+	  @ loop invariant shift % 8 == 0 && 8 * d->cur.left + shift == 8 * \at(d->cur.left, Pre);
+	  @ loop invariant vbb_pos(d->cur) >= \at(vbb_pos(d->cur), Pre);
+	  @ loop assigns shift, d->word, d->cur.idx, d->cur.off, d->cur.left;
+	  @ loop variant 64 - shift;
+	  @*/
 	for (shift = 0; d->cur.left; shift += 8)
-		d->word |= vbb_cur_load8(&d->cur) * vbb_pow2(shift);
+		d->word |= vbb_shl(vbb_cur_load8(&d->cur), shift);
 	return 0;
 }
 
+/*@ requires \valid(d) && \valid(found) && \separated(d, found) && d->pfns != 0;
+  @ requires vbb_cur_ok(d->cur) && vbb_dec_memory(*d) && vbb_dec_bitmap_ok(*d);
+  @ requires vbb_dec_payload_ok(*d) && vbb_dec_counts_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires d->fault == 0 && d->word == 0;
+  @ assigns *found, d->mark, d->fault, d->fault_off, d->cur.idx, d->cur.off, d->cur.left;
+  @ ensures vbb_cur_ok(d->cur);
+  @ ensures vbb_dec_bitmap_ok(*d);
+  @ ensures payload: vbb_dec_payload_ok(*d);
+  @ ensures vbb_dec_counts_ok(*d);
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures d->fault <= VBB_DEC_END;
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==>
+  @   found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
+  @*/
 static int vbb_dec_load_pfn(struct vbb_dec *d, struct vbb_range *found)
 {
 	d->mark = vbb_dec_pos(d);
@@ -221,6 +368,25 @@ static int vbb_dec_load_pfn(struct vbb_dec *d, struct vbb_range *found)
 	return vbb_dec_give(d, vbb_cur_load32(&d->cur), 1, found);
 }
 
+/*@ requires \valid(d) && \valid(found) && \separated(d, found) && d->pfns == 0;
+  @ requires vbb_cur_ok(d->cur) && vbb_dec_memory(*d) && vbb_dec_bitmap_ok(*d);
+  @ requires vbb_dec_payload_ok(*d) && vbb_dec_counts_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires d->fault == 0 && d->word == 0;
+  @ requires d->nr_words == 0 && d->cur.left >= 8;
+  @ requires d->hdr.format != VIRTIO_BALLOON_FORMAT_BITMAP;
+  @ requires d->hdr.format != VIRTIO_BALLOON_FORMAT_VALUES;
+  @ assigns *found, d->mark, d->fault, d->fault_off, d->cur.idx, d->cur.off, d->cur.left,
+  @   d->nr_blocks, d->nr_bitmaps, d->nr_extents, d->base_pfn, d->order, d->nr_words, d->nr_bits;
+  @ ensures vbb_cur_ok(d->cur);
+  @ ensures vbb_dec_bitmap_ok(*d);
+  @ ensures payload: vbb_dec_payload_ok(*d);
+  @ ensures vbb_dec_counts_ok(*d);
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures d->fault <= VBB_DEC_END;
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==>
+  @   found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
+  @*/
 /*
  * The next record of format RECORDS; at least 8 bytes are left, since what is left is a multiple of
  * 8
@@ -262,6 +428,20 @@ static int vbb_dec_load_record(struct vbb_dec *d, struct vbb_range *found)
 	return 0;
 }
 
+/*@ requires \valid(d) && \valid(found) && \separated(d, found) && vbb_dec_ok(*d);
+  @ requires d->fault == 0;
+  @ assigns *found, d->mark, d->fault, d->fault_off, d->cur.idx, d->cur.off, d->cur.left, d->word,
+  @   d->nr_blocks, d->nr_bitmaps, d->nr_extents, d->base_pfn, d->order, d->nr_words, d->nr_bits;
+  @ ensures vbb_cur_ok(d->cur);
+  @ ensures vbb_dec_bitmap_ok(*d);
+  @ ensures payload: vbb_dec_payload_ok(*d);
+  @ ensures vbb_dec_counts_ok(*d);
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures d->fault <= VBB_DEC_END;
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==>
+  @   found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
+  @*/
 /*
  * One step: load something, or find a run in what is loaded. 1: *found is a run; 0: none, or
  * d->fault is set
@@ -277,10 +457,29 @@ static int vbb_dec_step(struct vbb_dec *d, struct vbb_range *found)
 	return d->pfns ? vbb_dec_load_pfn(d, found) : vbb_dec_load_record(d, found);
 }
 
+/*@ requires \valid(d) && \valid(r) && \separated(d, r) && vbb_dec_ok(*d);
+  @ assigns *d, *r;
+  @ ensures safe: vbb_dec_ok(*d);
+  @ ensures same: d->cur.seg == \old(d->cur.seg) && d->cur.nr_segs == \old(d->cur.nr_segs) &&
+  @   d->limit_pfn == \old(d->limit_pfn);
+  @ ensures code: \result <= 1;
+  @ ensures run: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures budget: d->budget <= \old(d->budget);
+  @ ensures \result == VBB_E_BUDGET ==> d->budget == 0 || d->fault == VBB_E_BUDGET;
+  @*/
 int vbb_dec_next(struct vbb_dec *d, struct vbb_range *r)
 {
 	struct vbb_range found;
 
+	/*@ loop invariant safe: vbb_dec_ok(*d);
+	  @ loop invariant vbb_pos(d->cur) >= \at(vbb_pos(d->cur), Pre);
+	  @ loop invariant d->budget <= \at(d->budget, Pre);
+	  @ loop assigns found, d->run, d->budget, d->mark, d->fault,
+	  @   d->fault_off, d->cur.idx, d->cur.off, d->cur.left, d->word, d->nr_blocks,
+	  @   d->nr_bitmaps, d->nr_extents, d->base_pfn, d->order, d->nr_words, d->nr_bits;
+	  @ loop variant d->budget;
+	  @*/
 	while (!d->fault) {
 		if (!d->budget)
 			return VBB_E_BUDGET;
@@ -303,6 +502,12 @@ int vbb_dec_next(struct vbb_dec *d, struct vbb_range *r)
 	return d->fault == VBB_DEC_END ? 0 : d->fault;
 }
 
+/*@ requires \valid(d) && \valid(value) && \separated(d, value) && vbb_dec_ok(*d);
+  @ assigns d->budget, d->cur.idx, d->cur.off, d->cur.left, *value;
+  @ ensures safe: vbb_dec_ok(*d);
+  @ ensures code: \result <= 1;
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @*/
 int vbb_dec_next_value(struct vbb_dec *d, vbb_u64 *value)
 {
 	if (d->fault < 0)

@@ -24,6 +24,10 @@ void vbb_count_load(const void *p, unsigned int len);
 #define vbb_count_load(p, len) ((void)0)
 #endif
 
+#ifdef __FRAMAC__
+#include "proof/leaf.h"
+#endif
+
 static inline vbb_u8 vbb_load8(const vbb_u8 *p)
 {
 	vbb_count_load(p, 1);
@@ -70,6 +74,12 @@ static inline vbb_u64 vbb_shr(vbb_u64 v, vbb_u32 n)
 	return v >> n;
 }
 
+/* v moved up, n bits at the top dropped; n at most 63 */
+static inline vbb_u64 vbb_shl(vbb_u64 v, vbb_u32 n)
+{
+	return v << n;
+}
+
 /*
  * Number of the lowest set bit; v is not 0. Two halves, since 32-bit compilers call a library for
  * the whole.
@@ -90,6 +100,18 @@ static inline vbb_u32 vbb_ones64(vbb_u64 v, vbb_u32 b)
 static inline vbb_u64 vbb_mask64(vbb_u32 b, vbb_u32 n)
 {
 	return (~(vbb_u64)0 >> (64 - n)) << b;
+}
+
+/* v with its n lowest bits cleared; n at most 63 */
+static inline vbb_u64 vbb_align_down(vbb_u64 v, vbb_u32 n)
+{
+	return v >> n << n;
+}
+
+/* From v up to the next number that is a multiple of 2^n away from base; n at most 63 */
+static inline vbb_u64 vbb_gap(vbb_u64 v, vbb_u64 base, vbb_u32 n)
+{
+	return (base - v) & (((vbb_u64)1 << n) - 1);
 }
 
 VBB_END_DECLS

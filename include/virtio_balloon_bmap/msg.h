@@ -54,6 +54,10 @@ struct vbb_result {
 	vbb_u16 discard_shift;
 };
 
+#ifdef __FRAMAC__
+#include "proof/msg.h"
+#endif
+
 /**
  * vbb_flag_ends() - does an answer with this flag end its request?
  * @flag: VIRTIO_BALLOON_FLAG_*

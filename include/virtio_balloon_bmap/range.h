@@ -36,6 +36,48 @@ struct vbb_span {
 };
 
 /**
+ * struct vbb_ram - a block of guest RAM
+ */
+struct vbb_ram {
+	/** @gpa: first byte, guest physical */
+	vbb_u64 gpa;
+	/** @len: bytes, at least 1; gpa + len - 1 does not wrap */
+	vbb_u64 len;
+	/** @addr: where it lies for the host: an address, or an offset, as the caller likes */
+	vbb_u64 addr;
+	/** @host_shift: log2 of the host page size that backs it; addr is a multiple of it */
+	vbb_u32 host_shift;
+};
+
+/**
+ * struct vbb_ram_map - all of guest RAM
+ *
+ * The caller's array, sorted by gpa, without overlaps; vbb_ram_map_check() says whether it is.
+ */
+struct vbb_ram_map {
+	/** @ram: the blocks */
+	const struct vbb_ram *ram;
+	/** @nr: how many */
+	size_t nr;
+};
+
+/**
+ * struct vbb_piece - the part of a run that lies in one block of RAM
+ */
+struct vbb_piece {
+	/** @span: guest physical */
+	struct vbb_span span;
+	/** @addr: of its first byte, in the block's own terms */
+	vbb_u64 addr;
+	/** @ram: the block */
+	const struct vbb_ram *ram;
+};
+
+#ifdef __FRAMAC__
+#include "proof/range.h"
+#endif
+
+/**
  * vbb_pfn_end() - one past the last pfn that a page size allows
  * @page_shift: log2 of the page size in bytes, 12 to 30
  *
@@ -134,54 +176,16 @@ static inline struct vbb_span vbb_range_span(const struct vbb_range *r, vbb_u32 
 static inline bool vbb_span_shrink(struct vbb_span *s, vbb_u64 base, vbb_u32 host_shift)
 {
 	vbb_u64 size = vbb_pow2(host_shift);
-	vbb_u64 head = (base - s->gpa) & (size - 1);
+	vbb_u64 head = vbb_gap(s->gpa, base, host_shift);
 
 	if (s->len < head || s->len - head < size) {
 		s->len = 0;
 		return false;
 	}
 	s->gpa += head;
-	s->len = (s->len - head) & ~(size - 1);
+	s->len = vbb_align_down(s->len - head, host_shift);
 	return true;
 }
-
-/**
- * struct vbb_ram - a block of guest RAM
- */
-struct vbb_ram {
-	/** @gpa: first byte, guest physical */
-	vbb_u64 gpa;
-	/** @len: bytes, at least 1; gpa + len - 1 does not wrap */
-	vbb_u64 len;
-	/** @addr: where it lies for the host: an address, or an offset, as the caller likes */
-	vbb_u64 addr;
-	/** @host_shift: log2 of the host page size that backs it; addr is a multiple of it */
-	vbb_u32 host_shift;
-};
-
-/**
- * struct vbb_ram_map - all of guest RAM
- *
- * The caller's array, sorted by gpa, without overlaps; vbb_ram_map_check() says whether it is.
- */
-struct vbb_ram_map {
-	/** @ram: the blocks */
-	const struct vbb_ram *ram;
-	/** @nr: how many */
-	size_t nr;
-};
-
-/**
- * struct vbb_piece - the part of a run that lies in one block of RAM
- */
-struct vbb_piece {
-	/** @span: guest physical */
-	struct vbb_span span;
-	/** @addr: of its first byte, in the block's own terms */
-	vbb_u64 addr;
-	/** @ram: the block */
-	const struct vbb_ram *ram;
-};
 
 /**
  * vbb_ram_map_check() - is an array of blocks a map?
@@ -194,6 +198,11 @@ static inline int vbb_ram_map_check(const struct vbb_ram_map *map)
 {
 	size_t i;
 
+	/*@ loop invariant 0 <= i <= map->nr;
+	  @ loop invariant vbb_ram_map_ok(map->ram, i);
+	  @ loop assigns i;
+	  @ loop variant map->nr - i;
+	  @*/
 	for (i = 0; i < map->nr; i++) {
 		const struct vbb_ram *m = &map->ram[i];
 
@@ -229,6 +238,11 @@ static inline bool vbb_ram_map_next(const struct vbb_ram_map *map, struct vbb_sp
 		return false;
 	last = rest->gpa + (rest->len - 1);
 	/* the first block that ends at or behind the run's first byte */
+	/*@ loop invariant 0 <= lo <= hi <= map->nr;
+	  @ loop invariant hi < map->nr ==> map->ram[hi].gpa + (map->ram[hi].len - 1) >= rest->gpa;
+	  @ loop assigns lo, hi;
+	  @ loop variant hi - lo;
+	  @*/
 	while (lo < hi) {
 		size_t mid = lo + (hi - lo) / 2;
 
@@ -249,8 +263,9 @@ static inline bool vbb_ram_map_next(const struct vbb_ram_map *map, struct vbb_sp
 	piece->span.gpa = rest->gpa + skip;
 	piece->span.len = (last < ram_last ? last : ram_last) - piece->span.gpa + 1;
 	piece->addr = m->addr + (piece->span.gpa - m->gpa);
-	rest->gpa = piece->span.gpa + piece->span.len;
 	rest->len -= skip + piece->span.len;
+	if (rest->len)
+		rest->gpa = piece->span.gpa + piece->span.len;
 	return true;
 }
 

@@ -36,6 +36,10 @@ struct vbb_cur {
 	vbb_u64 left;
 };
 
+#ifdef __FRAMAC__
+#include "proof/seg.h"
+#endif
+
 /**
  * vbb_segs_len() - bytes in all segments together
  * @seg: the segments; the caller's
@@ -48,6 +52,11 @@ static inline vbb_u64 vbb_segs_len(const struct vbb_seg *seg, size_t nr_segs)
 	vbb_u64 len = 0;
 	size_t i;
 
+	/*@ loop invariant 0 <= i <= nr_segs;
+	  @ loop invariant len == vbb_before(seg, i) - vbb_before(seg, 0);
+	  @ loop assigns i, len;
+	  @ loop variant nr_segs - i;
+	  @*/
 	for (i = 0; i < nr_segs; i++) {
 		if (seg[i].len > ~(vbb_u64)0 - len)
 			return ~(vbb_u64)0;
@@ -74,13 +83,18 @@ static inline void vbb_cur_init(struct vbb_cur *c, const struct vbb_seg *seg, si
 /* Pass over segments that hold nothing more; the caller knows that a byte is left. */
 static inline void vbb_cur_settle(struct vbb_cur *c)
 {
+	/*@ loop invariant vbb_cur_ok(*c);
+	  @ loop invariant vbb_pos(*c) == \at(vbb_pos(*c), Pre);
+	  @ loop assigns c->idx, c->off;
+	  @ loop variant c->nr_segs - c->idx;
+	  @*/
 	while (c->off == c->seg[c->idx].len) {
 		c->idx++;
 		c->off = 0;
 	}
 }
 
-/* Is the next thing of len bytes, of which one is left at least, in one piece? Settles the cursor. */
+/* Is the next thing of len bytes in one piece? One is left at least. Settles the cursor. */
 static inline bool vbb_cur_whole(struct vbb_cur *c, size_t len)
 {
 	vbb_cur_settle(c);
@@ -103,6 +117,12 @@ static inline vbb_u8 *vbb_cur_step(struct vbb_cur *c, size_t len)
  */
 static inline void vbb_cur_skip(struct vbb_cur *c, size_t len)
 {
+	/*@ loop invariant vbb_cur_ok(*c) && c->left >= len;
+	  @ loop invariant c->left == \at(c->left, Pre) - (\at(len, Pre) - len);
+	  @ loop invariant vbb_pos(*c) == \at(vbb_pos(*c), Pre) + (\at(len, Pre) - len);
+	  @ loop assigns len, c->idx, c->off, c->left;
+	  @ loop variant len;
+	  @*/
 	for (; len; len--) {
 		vbb_cur_settle(c);
 		vbb_cur_step(c, 1);
@@ -134,7 +154,7 @@ static inline vbb_u16 vbb_cur_load16(struct vbb_cur *c)
 	if (vbb_cur_whole(c, 2))
 		return vbb_load16(vbb_cur_step(c, 2));
 	v = vbb_cur_load8(c);
-	v |= (vbb_u32)vbb_cur_load8(c) << 8;
+	v += 0x100 * (vbb_u32)vbb_cur_load8(c);
 	return (vbb_u16)v;
 }
 
@@ -151,7 +171,7 @@ static inline vbb_u32 vbb_cur_load32(struct vbb_cur *c)
 	if (vbb_cur_whole(c, 4))
 		return vbb_load32(vbb_cur_step(c, 4));
 	v = vbb_cur_load16(c);
-	v |= (vbb_u32)vbb_cur_load16(c) << 16;
+	v += 0x10000 * (vbb_u32)vbb_cur_load16(c);
 	return v;
 }
 
@@ -168,7 +188,7 @@ static inline vbb_u64 vbb_cur_load64(struct vbb_cur *c)
 	if (vbb_cur_whole(c, 8))
 		return vbb_load64(vbb_cur_step(c, 8));
 	v = vbb_cur_load32(c);
-	v |= (vbb_u64)vbb_cur_load32(c) << 32;
+	v += 0x100000000 * (vbb_u64)vbb_cur_load32(c);
 	return v;
 }
 
@@ -193,6 +213,13 @@ static inline void vbb_cur_store(struct vbb_cur *c, vbb_u64 v, unsigned int len)
 {
 	unsigned int i;
 
+	/*@ loop invariant 0 <= i <= len;
+	  @ loop invariant vbb_cur_ok(*c);
+	  @ loop invariant c->left == \at(c->left, Pre) - i;
+	  @ loop invariant vbb_pos(*c) == \at(vbb_pos(*c), Pre) + i;
+	  @ loop assigns i, v, c->idx, c->off, c->left;
+	  @ loop variant len - i;
+	  @*/
 	for (i = 0; i < len; i++) {
 		vbb_cur_store8(c, (vbb_u8)(v & 0xff));
 		v >>= 8;

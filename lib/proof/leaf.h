@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
+/*
+ * Leaves. These are believed here, and each is proved in bit-vectors by tests/proof/leaves.smt2,
+ * clause by clause. Memory that a peer shares is not part of the model: a load may give anything at
+ * any time, so that a store need not say that it changes something.
+ */
+
+/*@ axiomatic vbb_leaves {
+  @   logic integer vbb_two(integer n) reads \nothing;
+  @   axiom two_0: vbb_two(0) == 1;
+  @   axiom two_6: vbb_two(6) == 64;
+  @   axiom two_12: vbb_two(12) == 0x1000;
+  @   axiom two_32: vbb_two(32) == 0x100000000;
+  @   axiom two_34: vbb_two(34) == 0x400000000;
+  @   axiom two_51: vbb_two(51) == 0x8000000000000;
+  @   axiom two_52: vbb_two(52) == 0x10000000000000;
+  @   axiom two_56: vbb_two(56) == 0x100000000000000;
+  @   axiom two_63: vbb_two(63) == 0x8000000000000000;
+  @   axiom two_up: \forall integer a, b; 0 <= a <= b ==> 1 <= vbb_two(a) <= vbb_two(b);
+  @   axiom two_split: \forall integer n; 0 <= n <= 64 ==>
+  @     vbb_two(n) * vbb_two(64 - n) == 0x10000000000000000;
+  @   predicate vbb_bit(integer v, integer b) reads \nothing;
+  @ }
+  @*/
+
+/*@ requires \valid_read(p + (0 .. 0));
+  @ assigns \nothing;
+  @*/
+static inline vbb_u8 vbb_load8(const vbb_u8 *p);
+
+/*@ requires \valid_read(p + (0 .. 1));
+  @ assigns \nothing;
+  @*/
+static inline vbb_u16 vbb_load16(const vbb_u8 *p);
+
+/*@ requires \valid_read(p + (0 .. 3));
+  @ assigns \nothing;
+  @*/
+static inline vbb_u32 vbb_load32(const vbb_u8 *p);
+
+/*@ requires \valid_read(p + (0 .. 7));
+  @ assigns \nothing;
+  @*/
+static inline vbb_u64 vbb_load64(const vbb_u8 *p);
+
+/*@ requires \valid(p + (0 .. 0));
+  @ assigns \nothing;
+  @*/
+static inline void vbb_store8(vbb_u8 *p, vbb_u8 v);
+
+/*@ requires \valid(p + (0 .. 7));
+  @ assigns \nothing;
+  @*/
+static inline void vbb_store64(vbb_u8 *p, vbb_u64 v);
+
+/*@ requires n <= 63;
+  @ assigns \nothing;
+  @ ensures \result == vbb_two(n);
+  @*/
+static inline vbb_u64 vbb_pow2(vbb_u32 n);
+
+/*@ requires n <= 63;
+  @ assigns \nothing;
+  @ ensures \result <= v;
+  @ ensures \result * vbb_two(n) <= v < (\result + 1) * vbb_two(n);
+  @*/
+static inline vbb_u64 vbb_shr(vbb_u64 v, vbb_u32 n);
+
+/*@ requires n <= 63;
+  @ assigns \nothing;
+  @*/
+static inline vbb_u64 vbb_shl(vbb_u64 v, vbb_u32 n);
+
+/*@ requires v != 0;
+  @ assigns \nothing;
+  @ ensures \result <= 63;
+  @ ensures vbb_bit(v, \result);
+  @*/
+static inline vbb_u32 vbb_ctz64(vbb_u64 v);
+
+/*@ requires b <= 63;
+  @ assigns \nothing;
+  @ ensures b + \result <= 64;
+  @ ensures vbb_bit(v, b) ==> \result >= 1;
+  @*/
+static inline vbb_u32 vbb_ones64(vbb_u64 v, vbb_u32 b);
+
+/*@ requires n >= 1 && b + n <= 64;
+  @ assigns \nothing;
+  @*/
+static inline vbb_u64 vbb_mask64(vbb_u32 b, vbb_u32 n);
+
+/*@ requires n <= 63;
+  @ assigns \nothing;
+  @ ensures \result % vbb_two(n) == 0;
+  @ ensures v - vbb_two(n) < \result <= v;
+  @*/
+static inline vbb_u64 vbb_align_down(vbb_u64 v, vbb_u32 n);
+
+/*@ requires n <= 63;
+  @ assigns \nothing;
+  @ ensures (v + \result - base) % vbb_two(n) == 0;
+  @ ensures \result < vbb_two(n);
+  @*/
+static inline vbb_u64 vbb_gap(vbb_u64 v, vbb_u64 base, vbb_u32 n);

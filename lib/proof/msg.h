@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
+/* Headers and results */
+
+/*@ assigns \nothing;
+  @ ensures \result != 0 <==> 1 <= flag <= 5;
+  @*/
+static inline bool vbb_flag_ends(vbb_u16 flag);
+
+/*@ requires \valid(h) && \valid(c) && \separated(h, c) && vbb_cur_ok(*c);
+  @ requires vbb_readable(c->seg, c->nr_segs);
+  @ assigns *h, c->idx, c->off, c->left;
+  @ ensures vbb_cur_ok(*c);
+  @ ensures \result == 0 || \result == VBB_E_SHORT;
+  @ ensures \result == 0 <==> \old(c->left) >= 32;
+  @ ensures left: \result == 0 ==> c->left == \old(c->left) - 32;
+  @ ensures pos: \result == 0 ==> vbb_pos(*c) == \old(vbb_pos(*c)) + 32;
+  @ ensures short: \result != 0 ==> *h == \old(*h) && *c == \old(*c);
+  @*/
+static inline int vbb_hdr_load(struct vbb_hdr *h, struct vbb_cur *c);
+
+/*@ requires \valid_read(h) && \valid(c) && \separated(h, c) && vbb_cur_ok(*c);
+  @ requires vbb_writable(c->seg, c->nr_segs);
+  @ assigns c->idx, c->off, c->left;
+  @ ensures vbb_cur_ok(*c);
+  @ ensures \result == 0 || \result == VBB_E_TOOSMALL;
+  @ ensures \result == 0 <==> \old(c->left) >= 32;
+  @ ensures left: \result == 0 ==> c->left == \old(c->left) - 32;
+  @ ensures pos: \result == 0 ==> vbb_pos(*c) == \old(vbb_pos(*c)) + 32;
+  @*/
+static inline int vbb_hdr_store(const struct vbb_hdr *h, struct vbb_cur *c);
+
+/*@ requires \valid(r);
+  @ requires vbb_segs(seg, nr_segs) && vbb_readable(seg, nr_segs);
+  @ assigns *r;
+  @ ensures \result \in {0, VBB_E_SHORT, VBB_E_STATUS, VBB_E_RESERVED};
+  @ ensures \result == 0 ==> r->status <= 3;
+  @*/
+static inline int vbb_result_load(struct vbb_result *r, const struct vbb_seg *seg, size_t nr_segs);
+
+/*@ requires \valid_read(r) && vbb_segs(seg, nr_segs) && vbb_writable(seg, nr_segs);
+  @ assigns \nothing;
+  @ ensures \result == 0 || \result == 16;
+  @*/
+static inline vbb_u32 vbb_result_store(const struct vbb_result *r, const struct vbb_seg *seg,
+				       size_t nr_segs);
