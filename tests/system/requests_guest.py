@@ -13,7 +13,7 @@ import time
 
 import hostile
 from harness import CommandError, MIB, PAGE_LEN
-from tap import check, poll
+from tap import alone, check, poll
 
 GET_UNUSED_PAGES, DROP_CACHE, CANCEL = range(3)
 CONT, DONE, UNSUPPORTED, BUSY, CANCELLED, FAILED = range(6)
@@ -482,6 +482,7 @@ def poison(rig, driver, append, flag):
     rig.finish()
 
 
+@alone
 def pressure(rig, driver):
     """Requests are served while the guest has hardly any memory, and while it gets none."""
     host = begin(rig, driver)
@@ -530,6 +531,7 @@ def short_locks(rig, host):
     return now
 
 
+@alone
 def fragmented(rig, driver):
     """Hundreds of thousands of free blocks: no lock is held long, and a CANCEL is heard at once."""
     host = begin(rig, driver)

@@ -2,6 +2,8 @@
 """Tests with guests, their results printed as TAP."""
 
 import argparse
+import multiprocessing
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -45,9 +47,40 @@ def arguments(doc):
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--filter", default="", help="only tests whose names contain this")
     parser.add_argument("--list", action="store_true", help="print the names and stop")
+    parser.add_argument("--jobs", type=int, metavar="N", default=2 * len(os.sched_getaffinity(0)),
+                        help="so many tests at a time: a guest leaves its CPU idle half of the time")
     parser.add_argument("--keep-logs", type=pathlib.Path, metavar="DIR",
                         help="keep what guests and devices say, one file a test")
     return parser
+
+
+def alone(function):
+    """Marks a test that measures time: no other runs meanwhile."""
+    function.alone = True
+    return function
+
+
+def one(number):
+    """Runs a test of the plan, and returns whether it passed and what is to be printed."""
+    name, make_rig, function, args, kwargs = one.plan[number - 1]
+    log = one.logs / f"{number:02}.log"
+    log.unlink(missing_ok=True)
+    rig = make_rig(log)
+    begin = time.monotonic()
+    verdict, note, text = "ok", "", ""
+    try:
+        function(rig, *args, **kwargs)
+    except Skip as why:
+        note = f" # SKIP {why}"
+    except (Failure, HarnessError, OSError, subprocess.SubprocessError) as error:
+        verdict, text = "not ok", str(error) or traceback.format_exc()
+        if rig.guest and (reports := rig.guest.reports()):
+            text += f"\n{len(reports)} reports, the first:\n{reports[0]}"
+    finally:
+        rig.close()
+    lines = [f"{verdict} {number} - {name}{note}", *(f"# {line}" for line in text.splitlines()),
+             f"# {time.monotonic() - begin:.1f} s"]
+    return verdict == "ok", "\n".join(lines)
 
 
 def run(plan, options):
@@ -63,29 +96,15 @@ def run(plan, options):
     print(f"1..{len(plan)}", flush=True)
     failed = 0
     with tempfile.TemporaryDirectory(prefix="vbb-test-") as scratch:
-        logs = options.keep_logs or pathlib.Path(scratch)
-        logs.mkdir(parents=True, exist_ok=True)
-        for number, (name, make_rig, function, args, kwargs) in enumerate(plan, 1):
-            log = logs / f"{number:02}.log"
-            log.unlink(missing_ok=True)
-            rig = make_rig(log)
-            begin = time.monotonic()
-            try:
-                function(rig, *args, **kwargs)
-                verdict, note = "ok", ""
-            except Skip as why:
-                verdict, note = "ok", f" # SKIP {why}"
-            except (Failure, HarnessError, OSError, subprocess.SubprocessError) as error:
-                verdict, note = "not ok", ""
-                failed += 1
-                text = str(error) or traceback.format_exc()
-                if rig.guest and (reports := rig.guest.reports()):
-                    text += f"\n{len(reports)} reports, the first:\n{reports[0]}"
-            finally:
-                rig.close()
-            print(f"{verdict} {number} - {name}{note}", flush=True)
-            if verdict == "not ok":
-                print("".join(f"# {line}\n" for line in text.splitlines()), end="")
-            print(f"# {time.monotonic() - begin:.1f} s", flush=True)
+        one.plan, one.logs = plan, options.keep_logs or pathlib.Path(scratch)
+        one.logs.mkdir(parents=True, exist_ok=True)
+        last = {number for number, entry in enumerate(plan, 1) if hasattr(entry[2], "alone")}
+        first = set(range(1, len(plan) + 1)) - last
+        for numbers, jobs in (first, options.jobs), (last, 1):
+            # a process for each test, so that none finds what another left
+            with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
+                for passed, text in pool.imap_unordered(one, sorted(numbers)):
+                    failed += not passed
+                    print(text, flush=True)
     print(f"# {len(plan) - failed} of {len(plan)} tests passed")
     return 1 if failed else 0
