@@ -469,7 +469,8 @@ def compacted(rig, driver, features):
         time.sleep(0.1)
     check(moved > 1000, f"{moved} pages were moved")
     if driver.name == "virtio_balloon_bmap":
-        check(counters(rig)["pages_moved"] == moved, f"the driver says {counters(rig)}")
+        # the kernel also moves some unasked
+        check(counters(rig)["pages_moved"] >= moved, f"the driver says {counters(rig)}")
     rig.intact()
     reach(rig, nr // 2 + 1)
     check(len(device.pages) == nr // 2 + 1, f"the device has {len(device.pages)} pages")

@@ -20,6 +20,10 @@ class Failure(Exception):
     """What a test found wrong."""
 
 
+class Again(Failure):
+    """A failure that is another's fault as long as it does not happen twice."""
+
+
 class Skip(Exception):
     """Why a test has nothing to say here."""
 
@@ -60,27 +64,37 @@ def alone(function):
     return function
 
 
-def one(number):
-    """Runs a test of the plan, and returns whether it passed and what is to be printed."""
-    name, make_rig, function, args, kwargs = one.plan[number - 1]
+def attempt(number):
+    """Runs a test of the plan, and returns what it raised, with what the kernel reported, or None."""
+    _, make_rig, function, args, kwargs = one.plan[number - 1]
     log = one.logs / f"{number:02}.log"
     log.unlink(missing_ok=True)
     rig = make_rig(log)
-    begin = time.monotonic()
-    verdict, note, text = "ok", "", ""
     try:
         function(rig, *args, **kwargs)
+        return None, ""
     except Skip as why:
-        note = f" # SKIP {why}"
+        return why, ""
     except (Failure, HarnessError, OSError, subprocess.SubprocessError) as error:
-        verdict, text = "not ok", str(error) or traceback.format_exc()
+        text = str(error) or traceback.format_exc()
         if rig.guest and (reports := rig.guest.reports()):
             text += f"\n{len(reports)} reports, the first:\n{reports[0]}"
+        return error, text
     finally:
         rig.close()
-    lines = [f"{verdict} {number} - {name}{note}", *(f"# {line}" for line in text.splitlines()),
-             f"# {time.monotonic() - begin:.1f} s"]
-    return verdict == "ok", "\n".join(lines)
+
+
+def one(number):
+    """Returns whether a test of the plan passed, and what is to be printed."""
+    begin = time.monotonic()
+    raised, text = attempt(number)
+    if isinstance(raised, Again):
+        raised, text = attempt(number)
+    note = f" # SKIP {raised}" if isinstance(raised, Skip) else ""
+    passed = raised is None or bool(note)
+    lines = [f"{'' if passed else 'not '}ok {number} - {one.plan[number - 1][0]}{note}",
+             *(f"# {line}" for line in text.splitlines()), f"# {time.monotonic() - begin:.1f} s"]
+    return passed, "\n".join(lines)
 
 
 def run(plan, options):
