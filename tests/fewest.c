@@ -12,7 +12,7 @@
  */
 #include "fewest.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 #define NR_ORDERS 52
 #define MAX_WAYS 4096
@@ -127,14 +127,14 @@ static void name_block(struct ways *to, struct way from, const struct block *b, 
 
 uint64_t fewest_words(const struct vbb_range *run, size_t nr)
 {
-	struct ways from = { calloc(MAX_WAYS, sizeof(struct way)), 1 };
-	struct ways to = { calloc(MAX_WAYS, sizeof(struct way)), 0 };
+	/* so large that to have them anew for each call would take longer than the call */
+	static struct way way[2][MAX_WAYS];
+	struct ways from = { way[0], 1 }, to = { way[1], 0 };
 	uint64_t nr_words = UINT64_MAX;
 	uint64_t next_pfn;
 	size_t i, k;
 
-	if (!from.way || !to.way)
-		abort();
+	memset(from.way, 0, sizeof(*from.way));
 	for (i = 0; i < nr; i++) {
 		uint64_t pfn = run[i].pfn, end = run[i].pfn + run[i].nr_pages;
 
@@ -156,7 +156,5 @@ uint64_t fewest_words(const struct vbb_range *run, size_t nr)
 	for (k = 0; k < from.nr; k++)
 		if (from.way[k].nr_words < nr_words)
 			nr_words = from.way[k].nr_words;
-	free(from.way);
-	free(to.way);
 	return nr_words;
 }
