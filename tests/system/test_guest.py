@@ -24,7 +24,7 @@ import hostile
 import requests_guest
 import standard
 import tap
-from harness import CommandError, MIB, PAGE_LEN
+from harness import CommandError, HarnessError, MIB, PAGE_LEN
 from tap import TOP, Again, Failure, check, poll, script
 from umlguest import Device, Guest
 
@@ -188,10 +188,19 @@ class Rig:
     def finish(self):
         """Ends guest and device in good order; nothing may have been reported meanwhile."""
         self.clean()
-        self.guest.poweroff()
+        self.poweroff()
         if isinstance(self.device, Device):
             self.device.stop()
         self.clean()
+
+    def poweroff(self):
+        try:
+            self.guest.poweroff()
+        except HarnessError as error:
+            # On a busy machine User Mode Linux sometimes aborts after its kernel has halted.
+            if any("System halted" in line for line in self.guest.console[-3:]):
+                raise Again(str(error)) from None
+            raise
 
     def clean(self):
         reports = self.guest.reports()
@@ -217,7 +226,7 @@ class Rig:
         self.guest.rmmod(self.driver.name, 30)
         self.intact()
         self.clean()
-        self.guest.poweroff()
+        self.poweroff()
 
     def inject(self, what, **settings):
         """Sets up one of the kernel's fault injections, so that it looks at every allocation."""
