@@ -50,10 +50,10 @@ class Rig:
         guest.named = named
         return guest
 
-    def start(self, properties=(), append=("init_on_alloc=1",), cpus=1, module=""):
+    def start(self, properties=(), append=("init_on_alloc=1",), cpus=1, module="", **kwargs):
         """Boots a guest with our driver and held data, whose memory was all written to."""
         self.properties, self.append, self.cpus = properties, append, cpus
-        self.guest = self._guest(properties, append, cpus=cpus)
+        self.guest = self._guest(properties, append, cpus=cpus, **kwargs)
         self.guest.hold(HOLD_MIB)
         self.guest.insmod(self.kernel.ours.module, module)
         self.guest.run(f"fill {MEM_MIB // 2}", 120)
@@ -231,7 +231,37 @@ def dead_end(rig):
     rig.migrate()
 
 
+def asleep(rig, state):
+    """No migration: a guest goes to sleep with a request that is open, and serves the next one."""
+    rig.start(cpus=2, image="vmlinuz")
+
+    def counters():
+        text = rig.guest.sh("cat /sys/kernel/debug/virtio_balloon_bmap/virtio*")
+        return {name: int(value) for name, value in map(str.split, text.splitlines())}
+
+    for _ in range(3):
+        done = counters()["answers_done"]
+        rig.guest.balloon_property("drop-cache", 1)
+        poll(lambda: counters()["answers_done"] == done + 1, 10, "the answer")
+        # caches are dropped once a second, so that this request has to wait
+        time.sleep(0.1)
+        rig.guest.balloon_property("drop-cache", 1)
+        time.sleep(0.1)
+        before = counters()
+        check(before["answers_done"] == done + 1, f"it does not wait: {before}")
+        rig.guest.sleep(state)
+        check(counters()["answers_done"] == before["answers_done"], "an answer of before")
+        check(rig.guest.verify() is None, "the held data")
+        time.sleep(1)
+    rig.guest.balloon_property("drop-cache", 1)
+    poll(lambda: counters()["answers_done"] == before["answers_done"] + 1, 10, "the answer")
+    check(not rig.guest.reports(), "the kernel reports something")
+    rig.guest.poweroff()
+
+
 def cases(nr_churns):
+    for state in ("freeze", "mem"):
+        yield f"asleep, {state}", asleep, {"state": state}
     yield "used and freed", full, {}
     yield "used and freed, init_on_alloc=0", full, {"append": ("init_on_alloc=0",)}
     yield "there and back", there_and_back, {}
