@@ -31,7 +31,7 @@ static struct vbb_balloon *vbb_hint_balloon(struct vbb_hint *h)
 	return container_of(h, struct vbb_balloon, hint);
 }
 
-/* Take out a block, as long as there are more pages than are to stay. */
+/* Take out a block, or NULL where there is none. */
 static struct page *vbb_hint_pop(struct vbb_hint *h, unsigned int *order)
 {
 	struct page *page;
