@@ -20,8 +20,12 @@ class Failure(Exception):
     """What a test found wrong."""
 
 
+class Lost(Failure):
+    """Memory of a guest is not what it has to be. Such a test gets no second run."""
+
+
 class Again(Failure):
-    """A failure that is another's fault as long as it does not happen twice."""
+    """A kernel's report that is not our fault as long as it does not happen twice."""
 
 
 class Skip(Exception):
@@ -39,6 +43,13 @@ def poll(condition, timeout, what):
     while not condition():
         check(time.monotonic() < deadline, f"{what}: not within {timeout} s")
         time.sleep(0.02)
+
+
+def intact(guest):
+    """What the guest holds is what it wrote."""
+    wrong = guest.verify()
+    if wrong is not None:
+        raise Lost(f"the guest's data changed: {wrong}")
 
 
 def script(name, *args):
@@ -64,37 +75,44 @@ def alone(function):
     return function
 
 
+# A busy machine can make a test fail, but not many of them: these run once more, by themselves.
+SECOND_RUNS = 3
+
+
 def attempt(number):
-    """Runs a test of the plan, and returns what it raised, with what the kernel reported, or None."""
+    """Runs a test of the plan.
+
+    Returns what it raised or None, that as a text, and whether a second run may tell otherwise.
+    """
     _, make_rig, function, args, kwargs = one.plan[number - 1]
     log = one.logs / f"{number:02}.log"
-    log.unlink(missing_ok=True)
+    if log.exists():
+        log.replace(log.with_suffix(".first.log"))
     rig = make_rig(log)
     try:
         function(rig, *args, **kwargs)
-        return None, ""
+        return None, "", False
     except Skip as why:
-        return why, ""
+        return why, "", False
     except (Failure, HarnessError, OSError, subprocess.SubprocessError) as error:
         text = str(error) or traceback.format_exc()
-        if rig.guest and (reports := rig.guest.reports()):
+        reports = rig.guest.reports() if rig.guest else []
+        if reports:
             text += f"\n{len(reports)} reports, the first:\n{reports[0]}"
-        return error, text
+        return error, text, isinstance(error, Again) or not reports and not isinstance(error, Lost)
     finally:
         rig.close()
 
 
 def one(number):
-    """Returns whether a test of the plan passed, and what is to be printed."""
+    """Returns a test's number, whether it passed, whether to run it again, and what to print."""
     begin = time.monotonic()
-    raised, text = attempt(number)
-    if isinstance(raised, Again):
-        raised, text = attempt(number)
+    raised, text, again = attempt(number)
     note = f" # SKIP {raised}" if isinstance(raised, Skip) else ""
     passed = raised is None or bool(note)
     lines = [f"{'' if passed else 'not '}ok {number} - {one.plan[number - 1][0]}{note}",
              *(f"# {line}" for line in text.splitlines()), f"# {time.monotonic() - begin:.1f} s"]
-    return passed, "\n".join(lines)
+    return number, passed, again, "\n".join(lines)
 
 
 def run(plan, options):
@@ -108,17 +126,34 @@ def run(plan, options):
         print("\n".join(entry[0] for entry in plan))
         return 0
     print(f"1..{len(plan)}", flush=True)
-    failed = 0
+
+    def results(numbers, jobs):
+        # a process for each test, so that none finds what another left
+        with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
+            yield from pool.imap_unordered(one, sorted(numbers))
+
+    failed, again = 0, {}
     with tempfile.TemporaryDirectory(prefix="vbb-test-") as scratch:
         one.plan, one.logs = plan, options.keep_logs or pathlib.Path(scratch)
         one.logs.mkdir(parents=True, exist_ok=True)
+        for old in one.logs.glob("*.log"):
+            old.unlink()
         last = {number for number, entry in enumerate(plan, 1) if hasattr(entry[2], "alone")}
         first = set(range(1, len(plan) + 1)) - last
         for numbers, jobs in (first, options.jobs), (last, 1):
-            # a process for each test, so that none finds what another left
-            with multiprocessing.get_context("fork").Pool(jobs, maxtasksperchild=1) as pool:
-                for passed, text in pool.imap_unordered(one, sorted(numbers)):
-                    failed += not passed
-                    print(text, flush=True)
+            for number, passed, retry, text in results(numbers, jobs):
+                if retry:
+                    again[number] = text
+                    print(text.replace("not ok", "# once:", 1), flush=True)
+                    continue
+                failed += not passed
+                print(text, flush=True)
+        if len(again) > SECOND_RUNS:
+            failed += len(again)
+            print(*again.values(), sep="\n", flush=True)
+        else:
+            for _, passed, _, text in results(again, 1):
+                failed += not passed
+                print(text, flush=True)
     print(f"# {len(plan) - failed} of {len(plan)} tests passed")
     return 1 if failed else 0
