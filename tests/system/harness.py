@@ -287,6 +287,22 @@ class LinuxGuest(Child):
     def unkeep(self):
         self.run("unkeep")
 
+    def churn(self, mib, rate=0, cache="", timeout=300):
+        """Lets programs hold about so much memory of all kinds, write, check, free and use it again.
+
+        rate: the MiB that they write in a second, as many as they can where it is 0, cache: a block
+        device whose page cache is one of the kinds. Returns when so much is held.
+        """
+        self.run(f"churn {mib} {rate} {cache}".rstrip(), timeout)
+
+    def churned(self):
+        """What these programs did so far: pages written, checked and bad; and what was first."""
+        return churn_counters(self.run("churned"))
+
+    def settle(self, timeout=300):
+        """Ends these programs, each of which looks at all that it holds; returns the same."""
+        return churn_counters(self.run("settle", timeout))
+
     def use(self, mib, timeout=120):
         """Lets a process write to so much memory and end; returns whether the kernel ended it."""
         return self.run(f"use {mib}", timeout) == "killed=1"
@@ -330,6 +346,12 @@ class LinuxGuest(Child):
         if self._log:
             self._log.close()
             self._log = None
+
+
+def churn_counters(text):
+    numbers, _, first = text.partition("; ")
+    return {**{name: int(value) for name, value in (pair.split("=") for pair in numbers.split())},
+            "first": first}
 
 
 def unescape(text):

@@ -27,9 +27,8 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define PAGE_LEN	4096u
-#define CHUNK_LEN	(1u << 20)
-#define CHUNK_PAGES	(CHUNK_LEN / PAGE_LEN)
+#include "guest.h"
+
 #define WINDOW_PAGES	4096u
 #define PIPE_PAGES	1024u
 #define MAX_PIPES	448u
@@ -52,8 +51,7 @@ static pid_t keeper;
 static char *kept;
 static uint64_t kept_len;
 
-__attribute__((format(printf, 1, 2)))
-static void say(const char *fmt, ...)
+void say(const char *fmt, ...)
 {
 	va_list ap;
 	int n;
@@ -65,14 +63,14 @@ static void say(const char *fmt, ...)
 		reply_len += (size_t)n < sizeof(reply) - reply_len ? (size_t)n : 0;
 }
 
-static int fail(const char *what)
+int fail(const char *what)
 {
 	reply_len = 0;
 	say("%s: %s", what, strerror(errno));
 	return -1;
 }
 
-static int fail_with(const char *why)
+int fail_with(const char *why)
 {
 	reply_len = 0;
 	say("%s", why);
@@ -166,7 +164,7 @@ static uint64_t free_len(void)
 	return p ? strtoull(p + strlen("nr_free_pages "), NULL, 10) * PAGE_LEN : 0;
 }
 
-static uint64_t mix(uint64_t x)
+uint64_t mix(uint64_t x)
 {
 	x += 0x9e3779b97f4a7c15ull;
 	x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
@@ -598,6 +596,10 @@ static int execute(char *line)
 		return unkeep();
 	if (!strcmp(command, "kept"))
 		return tell_kept();
+	if (!strcmp(command, "churned"))
+		return tell_churn();
+	if (!strcmp(command, "settle"))
+		return settle();
 	if (!strcmp(command, "poweroff"))
 		return 0;
 	if (!rest)
@@ -612,6 +614,19 @@ static int execute(char *line)
 		return use(number);
 	if (!strcmp(command, "keep"))
 		return keep(number);
+	if (!strcmp(command, "churn")) {
+		uint64_t rate;
+
+		strsep(&line, " ");
+		rate = line ? strtoull(line, &line, 0) : 0;
+		return churn(number, rate, line && *line == ' ' ? line + 1 : NULL);
+	}
+	if (!strcmp(command, "cache")) {
+		strsep(&line, " ");
+		return line ? cache_put(line, number) : fail_with("cache: of what?");
+	}
+	if (!strcmp(command, "cached"))
+		return cache_check(number);
 	if (!strcmp(command, "fragment"))
 		return number ? fragment(number, true) : fail_with("fragment: the step is 0");
 	if (!strcmp(command, "scatter"))
