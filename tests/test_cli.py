@@ -304,6 +304,9 @@ class Encode(unittest.TestCase):
             messages = oracle.decode_stream(data, "host_request" if flag or cmd or req_id else "inflate")
             while data:
                 heads.append(oracle.HEADER.unpack_from(data))
+                if heads[-1][3] == oracle.BITMAP and heads[-1][6]:    # MSG-14
+                    bitmap = data[32:32 + heads[-1][6]]
+                    self.assertTrue(len(bitmap) % 8 == 0 and any(bitmap[:8]) and any(bitmap[-8:]), heads[-1])
                 data = data[32 + heads[-1][6]:]
         self.assertFalse(any(m.malformed for m in messages))
         self.assertEqual(as_set(sum((m.runs for m in messages), [])), as_set(runs))

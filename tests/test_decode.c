@@ -127,6 +127,7 @@ static void test_records_are_counted_by_kind(void **state)
 }
 
 /* A good record, then a bad one: what came before stands, and nothing comes after. */
+/* MSG-16, MSG-17, MSG-18, MSG-21, MSG-23 */
 static void test_every_fault_of_a_record(void **state)
 {
 	const uint64_t top = VBB_PFN_END;
@@ -189,6 +190,7 @@ static void test_every_fault_of_a_record(void **state)
 	expect(&m, RUNS({ vbb_pow2(51), vbb_pow2(51) }), VBB_E_PFN_RANGE, VBB_HDR_LEN + 8 + 61 * 8);
 }
 
+/* MSG-5, MSG-6, MSG-7, MSG-8, MSG-9, MSG-10, MSG-20 */
 static void test_every_fault_of_a_header(void **state)
 {
 	const enum vbb_queue both = (enum vbb_queue)-1;
@@ -259,6 +261,7 @@ static void test_every_fault_of_a_header(void **state)
 	}
 }
 
+/* MSG-9 */
 static void test_start_pfn_belongs_to_the_bitmap(void **state)
 {
 	struct message m;
@@ -280,6 +283,7 @@ static void test_start_pfn_belongs_to_the_bitmap(void **state)
 	expect(&m, NULL, 0, 0, 0);
 }
 
+/* MSG-7 */
 static void test_records_must_be_negotiated(void **state)
 {
 	struct message m;
@@ -296,6 +300,7 @@ static void test_records_must_be_negotiated(void **state)
 	expect(&m, RUNS({ 0, 1 }), 0, 0);
 }
 
+/* MSG-5, MSG-10, MSG-13, MSG-15, MSG-19 */
 static void test_lengths(void **state)
 {
 	struct message m;
@@ -345,6 +350,7 @@ static void test_lengths(void **state)
 	}
 }
 
+/* MSG-5 */
 static void test_a_length_that_lies_is_not_believed(void **state)
 {
 	const struct vbb_dec_cfg cfg = { .queue = VBB_QUEUE_BALLOON };
@@ -367,6 +373,7 @@ static void test_a_length_that_lies_is_not_believed(void **state)
 	}
 }
 
+/* MSG-5 */
 static void test_the_longest_message(void **state)
 {
 	const struct vbb_dec_cfg cfg = { .queue = VBB_QUEUE_BALLOON };
@@ -449,6 +456,7 @@ static void test_neighbours_come_out_as_one(void **state)
 	expect(&m, RUNS({ 0x7ffffff6, 20 }, { UINT32_MAX, 1 }, { 0, 1 }), 0, 0);
 }
 
+/* MSG-11, MSG-21 */
 static void test_limit_to_the_page(void **state)
 {
 	struct message m;
@@ -558,6 +566,7 @@ static void check_every_cut(const struct message *m)
 	oracle_free(&o);
 }
 
+/* MSG-4 */
 static void test_cuts_change_nothing(void **state)
 {
 	struct message m;
@@ -583,6 +592,7 @@ static void test_cuts_change_nothing(void **state)
 	check_every_cut(&m);
 }
 
+/* DEV-7 */
 static void test_budget_changes_nothing(void **state)
 {
 	struct message m;
@@ -647,6 +657,7 @@ static void test_no_work_without_budget(void **state)
 	assert_int_equal(value, 7);
 }
 
+/* MSG-19 */
 static void test_values(void **state)
 {
 	static const uint64_t values[] = { 0, 1, 0x123456789abcdef0, UINT64_MAX };
@@ -692,6 +703,7 @@ static void test_values(void **state)
 	test_cut_join(&cut, NULL);
 }
 
+/* MSG-20 */
 static void test_a_bad_header_gives_nothing_for_ever(void **state)
 {
 	struct vbb_range r = { 11, 22 };

@@ -38,6 +38,7 @@ static void assert_hdr_equal(const struct vbb_hdr *a, const struct vbb_hdr *b)
 	assert_int_equal(a->bmap_len, b->bmap_len);
 }
 
+/* MSG-4 */
 static void test_header_loads_over_every_cut(void **state)
 {
 	size_t i, a, b;
@@ -177,6 +178,7 @@ static void test_result_stores_over_every_cut(void **state)
 	}
 }
 
+/* DEV-2, DEV-16 */
 static void test_result_writes_16_bytes_of_more_and_none_of_less(void **state)
 {
 	size_t len, i;
@@ -197,6 +199,7 @@ static void test_result_writes_16_bytes_of_more_and_none_of_less(void **state)
 	}
 }
 
+/* DRV-3, MSG-2 */
 static void test_result_faults(void **state)
 {
 	uint8_t bytes[VBB_RESULT_LEN];

@@ -89,6 +89,7 @@ static void assert_no_end(struct vbb_guest *g)
 
 /* Guest: the rows of the specification */
 
+/* DRV-9 */
 static void test_guest_serves_work_and_ends_it_once(void **state)
 {
 	static const uint16_t flags[] = { DONE, UNSUPPORTED, BUSY, FAILED };
@@ -125,6 +126,7 @@ static void test_guest_serves_work_and_ends_it_once(void **state)
 	}
 }
 
+/* DRV-10 */
 static void test_guest_says_busy_to_a_second(void **state)
 {
 	struct vbb_guest g;
@@ -151,6 +153,7 @@ static void test_guest_says_busy_to_a_second(void **state)
 	}
 }
 
+/* DRV-8 */
 static void test_guest_unknown_commands_are_unsupported(void **state)
 {
 	struct vbb_guest g;
@@ -172,6 +175,7 @@ static void test_guest_unknown_commands_are_unsupported(void **state)
 	assert_no_end(&g);
 }
 
+/* DRV-8 */
 static void test_guest_malformed_requests_fail(void **state)
 {
 	static const int errs[] = { VBB_E_LEN, VBB_E_RESERVED };
@@ -208,6 +212,7 @@ static void test_guest_malformed_requests_fail(void **state)
 	assert_no_end(&g);
 }
 
+/* DRV-8 */
 static void test_guest_is_silent_where_the_id_is_0_or_open(void **state)
 {
 	static const uint16_t cmds[] = { GET, DROP, CANCEL, 3 };
@@ -243,6 +248,7 @@ static void test_guest_is_silent_where_the_id_is_0_or_open(void **state)
 	assert_int_equal(take(&g, GET, 1, 0), VBB_GUEST_SERVE);
 }
 
+/* DRV-10 */
 static void test_guest_cancel(void **state)
 {
 	struct vbb_guest g;
@@ -294,6 +300,7 @@ static void test_guest_cancel(void **state)
 	assert_no_end(&g);
 }
 
+/* DRV-13 */
 static void test_guest_takes_no_more_than_it_can_end(void **state)
 {
 	struct vbb_guest g, before;
@@ -330,6 +337,7 @@ static void test_guest_takes_no_more_than_it_can_end(void **state)
 	}
 }
 
+/* DRV-20 */
 static void test_guest_reset_forgets_all(void **state)
 {
 	struct vbb_guest g;
@@ -456,6 +464,7 @@ static void judge_in_all_states(const struct vbb_hdr *hdr)
 }
 
 /* Every answer that vbb_dec_init() lets through, to every request in every state */
+/* DEV-8 */
 static void test_host_judges_every_answer(void **state)
 {
 	static const uint64_t lens[] = { 0, 8, VIRTIO_BALLOON_BMAP_LEN_MAX };
@@ -478,6 +487,7 @@ static void test_host_judges_every_answer(void **state)
 	}
 }
 
+/* DEV-8 */
 static void test_host_one_end_and_no_answer_after_it(void **state)
 {
 	struct vbb_host h;
@@ -498,6 +508,7 @@ static void test_host_one_end_and_no_answer_after_it(void **state)
 	}
 }
 
+/* DEV-10 */
 static void test_host_forgets_pages_at_a_collection(void **state)
 {
 	struct vbb_host h;
@@ -528,6 +539,7 @@ static void test_host_forgets_pages_at_a_collection(void **state)
 	assert_int_equal(accept(&h, id, DROP, CONT), 0);
 }
 
+/* DEV-10 */
 static void test_host_withdraws_an_answer_in_hand(void **state)
 {
 	const struct vbb_hdr last = {
@@ -591,6 +603,7 @@ static void test_host_withdraws_an_answer_in_hand(void **state)
 	}
 }
 
+/* DEV-18, DEV-13 */
 static void test_host_reset_and_close(void **state)
 {
 	struct vbb_host h;
@@ -616,6 +629,7 @@ static void test_host_reset_and_close(void **state)
 	assert_int_equal(host_open(&h, GET), cancel + 1);
 }
 
+/* DEV-12, DEV-17 */
 static void test_host_ids_end_before_they_repeat(void **state)
 {
 	struct vbb_host h, moved;
@@ -965,6 +979,7 @@ static void guest_against_history(uint64_t seed)
 	assert_true(dues.nr_sent > NR_STEPS / 8);
 }
 
+/* DRV-9 */
 static void test_guest_against_history(void **state)
 {
 	uint64_t seed;

@@ -39,7 +39,7 @@ Chain = collections.namedtuple("Chain", "queue head out room")
 
 
 def result(nr_pages=0, status=PARTIAL, discard_shift=12, reserved=0):
-    """A result as wire.md's section 3 has it; PARTIAL with no page acted on is always true here."""
+    """A result as section 4.1 of docs/spec.md has it; PARTIAL with no page acted on is always true here."""
     return struct.pack("<QHHI", nr_pages, status, discard_shift, reserved)
 
 

@@ -253,6 +253,7 @@ def unused(rig, driver, **guest):
     finish(rig, host)
 
 
+# DRV-21
 def taken(rig, driver):
     """What is taken after one answer is not in the next; and memory is in motion meanwhile."""
     host = begin(rig, driver)
@@ -301,6 +302,7 @@ def windows(rig, driver):
     finish(rig, host)
 
 
+# DRV-10
 def busy(rig, driver):
     """One request at a time; a CANCEL at any time; each ends once."""
     host = begin(rig, driver)
@@ -347,6 +349,7 @@ def request(cmd=GET_UNUSED_PAGES, reserved=(0, 0, 0), req_id=1000, arg0=0, arg1=
     return struct.pack("<4H3Q", cmd, *reserved, req_id, arg0, arg1)
 
 
+# DRV-7, DRV-8, DRV-19
 def malformed(rig, driver):
     """Whatever a buffer holds, it is parked anew, counted, and answered if it has an id."""
     host = begin(rig, driver)
@@ -381,6 +384,7 @@ def malformed(rig, driver):
     finish(rig, host)
 
 
+# DRV-13
 def flood(rig, driver):
     """A host that asks, and takes no answer: the driver forgets none, and reads no further."""
     host = begin(rig, driver)
@@ -434,6 +438,7 @@ def storm(rig, driver):
     finish(rig, host)
 
 
+# DRV-20
 def goes(rig, driver, how, doing):
     """The driver, or its device, goes in the middle of a walk or a drop."""
     host = begin(rig, driver)
@@ -459,6 +464,7 @@ def goes(rig, driver, how, doing):
     finish(rig, host)
 
 
+# DRV-18
 def queues(rig, driver):
     """Where the queue is depends on what the device offers."""
     for choice in range(8):
@@ -470,6 +476,7 @@ def queues(rig, driver):
         host.device.close()
 
 
+# DRV-11
 def poison(rig, driver, append, flag):
     """A kernel that relies on what free pages contain names none."""
     host = begin(rig, driver, append=[append])
@@ -566,6 +573,7 @@ def fragmented(rig, driver):
     finish(rig, host)
 
 
+# DRV-17
 def drop(rig, driver):
     """The page cache is dropped to the page; the answer says how much that was."""
     host = begin(rig, driver)

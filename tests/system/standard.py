@@ -65,6 +65,7 @@ class Device(hostile.HostileDevice):
                 self.reported_len += length
             self.use(chain, length=sum(length for _, length in chain.room))
 
+    # DRV-5, DRV-14
     def account(self, name, out):
         frames = [frame for frame, in struct.iter_unpack("<I", out)]
         named = set(frames)
@@ -223,6 +224,7 @@ def stats_end(rig, driver, how):
 
 # Who gets the pages, and when
 
+# DRV-4
 def must_tell(rig, driver):
     """No page comes back before the device has said that it knows."""
     device = begin(rig, driver, [F_MUST_TELL_HOST])
@@ -241,6 +243,7 @@ def must_tell(rig, driver):
     settle(rig)
 
 
+# DRV-6
 def must_tell_end(rig, driver, how):
     """Ours alone: the stock driver waits for such a device for ever."""
     device = begin(rig, driver, [F_MUST_TELL_HOST])
@@ -258,6 +261,7 @@ def inflate_leaving(rig, mib):
     return nr
 
 
+# DRV-14, DRV-15
 def oom(rig, driver, features):
     """The guest gets memory instead of a killed process, and keeps it till the host asks anew."""
     device = begin(rig, driver, [F_DEFLATE_ON_OOM, *features])
@@ -300,6 +304,7 @@ def oom_end(rig, driver, how):
 
 # What is in free pages
 
+# DRV-16
 def poison(rig, driver):
     """A kernel that relies on what is in free pages says so, or does not let them be seen."""
     word, value = {"release": ("init_on_free=1", 0),

@@ -533,6 +533,7 @@ def settle(rig):
     rig.finish()
 
 
+# DRV-6
 def silent(rig, driver):
     """The device takes everything and says nothing."""
     begin(rig, driver)
@@ -569,6 +570,7 @@ def backwards(rig, driver):
     settle(rig)
 
 
+# DRV-3
 def lengths(rig, driver):
     """The device claims to have written too little, too much, and what is no result."""
     device = begin(rig, driver)
@@ -583,6 +585,7 @@ def lengths(rig, driver):
     settle(rig)
 
 
+# DRV-3
 def results(rig, driver):
     """The device writes results that say the impossible."""
     device = begin(rig, driver)
@@ -648,6 +651,7 @@ def dies(rig, driver, after):
     rig.gone()
 
 
+# DRV-1, DRV-2, DRV-12
 def features(rig, driver):
     """The driver accepts no bit that needs one which is not offered, and speaks as was agreed."""
     bits = (hostile.F_VERSION_1, hostile.F_PAGE_BITMAP, hostile.F_HOST_REQ_VQ,

@@ -57,6 +57,7 @@ def no_faults(machine):
 
 # What the device offers
 
+# DEV-1
 def test_features(rig):
     ours = 1 << PAGE_BITMAP | 1 << HOST_REQ_VQ | 1 << PAGE_RECORDS
     for properties, expected in (((), ours), (("page-records=off",), ours & ~(1 << PAGE_RECORDS)),
@@ -83,6 +84,7 @@ def test_stock_features(rig):
         check(seen[0] == seen[1], f"{properties}: {seen[0]} and {seen[1]}")
 
 
+# DEV-15
 def test_request_queue(rig):
     """Its number depends on what is offered; it is the last one."""
     iothread = ["-object", "iothread,id=io0"]
@@ -123,6 +125,7 @@ def test_inflate(rig):
             no_faults(machine)
 
 
+# DEV-11
 def test_old_format(rig):
     """Without the feature a buffer is an array of frames."""
     machine = rig.started(accept=1 << VERSION_1)
@@ -139,6 +142,7 @@ def test_old_format(rig):
     check(machine.property("discards") == 2, "not merged")
 
 
+# DEV-4
 def test_not_ram(rig):
     """Registers and holes are passed over."""
     machine = rig.started()
@@ -155,6 +159,7 @@ def huge_backends():
     yield "memory-backend-memfd,share=on,hugetlb=on,hugetlbsize=2M", 21
 
 
+# DEV-5, DEV-6
 def test_host_pages(rig):
     """Of huge pages only whole ones go; a message that covers half of one frees nothing."""
     path = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
@@ -191,6 +196,7 @@ def test_host_pages(rig):
             file.write(before)
 
 
+# MSG-22, DEV-3
 def test_malformed(rig):
     """A fault is named, counted and survived; what came before it stands."""
     machine = rig.started()
@@ -305,6 +311,7 @@ def test_reset(rig):
     no_faults(machine)
 
 
+# DEV-14
 def test_stop(rig):
     """A machine that stops keeps the message, and goes on with it."""
     machine = rig.started()
@@ -462,6 +469,7 @@ def test_unused(rig):
     no_faults(migration.source)
 
 
+# DEV-9
 def test_later_write(rig):
     """A write after the question wins over the answer, before it or after it."""
     migration, peer = filled(rig)
@@ -493,6 +501,7 @@ def next_round(migration, peer, pages):
     source.qmp.execute("migrate-set-parameters", **{"max-bandwidth": SLOW})
 
 
+# DEV-10
 def test_late_answer(rig):
     """An answer to a question before the last collection is dropped."""
     migration, peer = filled(rig)
@@ -522,6 +531,7 @@ def test_late_answer(rig):
     no_faults(source)
 
 
+# DEV-13
 def test_silent(rig):
     """Migration does not wait for a guest that says nothing, or has no buffer to ask with."""
     for nr_parked in (4, 0):
@@ -539,6 +549,7 @@ def test_silent(rig):
         check(machine.inflate(extents([(DATA, 1)]))[:2] == (1, OK), "the destination inflates")
 
 
+# DEV-8
 def test_nonsense(rig):
     """Whatever the guest answers, migration goes on and the device counts."""
     migration, peer = filled(rig)
@@ -660,6 +671,7 @@ def test_migrate_message(rig):
     check(machine.property("faults") == {"REQ_STALE": 1}, "an answer to the source")
 
 
+# DEV-12
 def test_there_and_back(rig):
     """Ids go along with the device, and never come twice."""
     migration, peer = filled(rig)
