@@ -561,11 +561,24 @@ class Differential(unittest.TestCase):
         self.assertEqual({s: as_set(r) for s, r in found.items()}, {s: as_set(r) for s, r in named.items() if r})
         self.assertEqual(values, sum((m.values for m in messages), []))
         if malformed:
-            where = re.fullmatch(r"vbb: <stdin>: message (\d+), byte (\d+): [A-Z_]+: [^\n]+\n", result.stderr.decode())
+            where = re.fullmatch(r"vbb: <stdin>: message (\d+), byte (\d+): ([A-Z_]+): [^\n]+\n", result.stderr.decode())
             self.assertTrue(where, result.stderr)
-            self.assertEqual(int(where[1]), len(messages))
-            self.assertLessEqual(int(where[2]), len(data))
+            fault = messages[-1].fault
+            self.assertEqual((int(where[1]), int(where[2]), where[3]), (len(messages), fault.byte, fault.name))
         return not malformed
+
+    def check_dump(self, data, *options):
+        """vbb dump tells the same as the other two."""
+        messages = ask_oracle(data, *options)
+        for number, line in enumerate(vbb("dump", "--json", *options, data=data).stdout.splitlines()[:len(messages)]):
+            told, m = json.loads(line), messages[number]
+            fault = m.fault and {"byte": m.fault.byte, "name": m.fault.name}
+            self.assertEqual(told.get("fault", None) and {key: told["fault"][key] for key in ("byte", "name")}, fault)
+            self.assertEqual(told.get("header"), m.header)
+            self.assertEqual([item["value"] for item in told["items"] if item["kind"] == "value"], m.values)
+            # a page that is named twice may count twice, or once where the two touch
+            self.assertLessEqual(told["nr_pages"], sum(count for _, count in m.runs))
+            self.assertGreaterEqual(told["nr_pages"], sum(b - a for a, b in as_set(m.runs)))
 
     def run_cases(self, seed, make, share):
         """So many cases; at least a share of them must be legal, and a share not."""
@@ -574,6 +587,8 @@ class Differential(unittest.TestCase):
             data, options = make(maker)
             with self.subTest(case=case, options=options, data=data.hex()):
                 legal += self.check(data, *options)
+                if case % 5 == 0:
+                    self.check_dump(data, *options)
         self.assertGreater(legal, CASES * share)
         self.assertGreater(CASES - legal, CASES * share)
 
@@ -601,6 +616,32 @@ class Differential(unittest.TestCase):
         def make(maker):
             return maker.mutate(maker.rng.choice(samples)), self.options(maker)
         self.run_cases(3, make, 0.01)
+
+    def test_encoded(self):
+        """What the second encoder writes, and all that vbb says of it is that these are the pages."""
+        rng = random.Random(5)
+        for case in range(CASES // 10):
+            shift = rng.randint(12, 30)
+            fmt, end = rng.choice((oracle.BITMAP, oracle.RECORDS)), min(1 << 52, 1 << 64 - shift)
+            answer = rng.choice((0, 1))
+            encoder = oracle.Encoder(rng.choice, shift, 0, answer * rng.getrandbits(64), answer)
+            data, want = b"", []
+            for _ in range(20):
+                first = rng.choice((0, end - 40000, rng.randrange(end - 40000)))
+                runs = []
+                for _ in range(rng.randint(1, 12)):
+                    pfn = first + rng.randrange(39000) >> rng.choice((0, 0, 3, 9)) << rng.choice((0, 0, 3, 9))
+                    if first <= pfn < first + 39000:
+                        runs.append((pfn, rng.choice((1, rng.randint(1, 999), 512))))
+                if fmt == oracle.RECORDS and rng.random() < 0.2:
+                    runs.append((first, end - first))
+                if runs:
+                    data, want = data + encoder.encode(runs, fmt), want + runs
+            queue = "host_request" if answer else "inflate"
+            with self.subTest(case=case):
+                self.assertTrue(self.check(data, "--queue", queue))
+                printed = parse_runs(vbb("decode", "--queue", queue, data=data).stdout)[0]
+                self.assertEqual(as_set(sum(printed.values(), [])), as_set(want))
 
     def test_pfns(self):
         def make(maker):
