@@ -153,6 +153,7 @@ static bool vbb_balloon_inflate(struct vbb_balloon *vb, unsigned long nr_pages)
 	bool enough;
 
 	mutex_unlock(&vb->lock);
+	vbb_hint_yield(vb, nr_pages - min(nr_pages, vbb_pages_spare()));
 	enough = vbb_batch_inflate(batch, nr_pages, &vb->stopping);
 	mutex_lock(&vb->lock);
 	vb->counters.blocks_taken += batch->nr;

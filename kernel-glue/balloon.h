@@ -241,6 +241,7 @@ void vbb_balloon_queue(struct vbb_balloon *vb, unsigned long delay);
 /* hint.c */
 void vbb_hint_used(struct virtqueue *vq);
 void vbb_hint_changed(struct vbb_balloon *vb);
+void vbb_hint_yield(struct vbb_balloon *vb, unsigned long nr_pages);
 int vbb_hint_start(struct vbb_balloon *vb);
 void vbb_hint_ready(struct vbb_balloon *vb);
 void vbb_hint_stop(struct vbb_balloon *vb);
@@ -294,6 +295,7 @@ bool vbb_batch_left(const struct vbb_batch *batch);
 void vbb_batch_name(struct vbb_batch *batch, struct page *page, unsigned int order);
 void vbb_batch_add(struct vbb_batch *batch, struct page *page, unsigned int order);
 void vbb_batch_sort(struct vbb_batch *batch);
+unsigned long vbb_pages_spare(void);
 bool vbb_batch_inflate(struct vbb_batch *batch, unsigned long nr_pages, const bool *stop);
 unsigned int vbb_batch_deflate(struct vbb_batch *batch, struct vbb_blocks *from,
 			       unsigned long nr_pages);

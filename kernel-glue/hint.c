@@ -66,18 +66,38 @@ static unsigned long vbb_hint_count(struct shrinker *shrinker, struct shrink_con
 	return READ_ONCE(h->blocks.nr_pages);
 }
 
-static unsigned long vbb_hint_scan(struct shrinker *shrinker, struct shrink_control *sc)
+static unsigned long vbb_hint_shrink(struct vbb_hint *h, unsigned long nr_pages)
 {
-	struct vbb_hint *h = container_of(shrinker, struct vbb_hint, shrinker);
 	unsigned long nr_freed;
 
 	/* what the guest wants back is not taken from it again */
 	WRITE_ONCE(h->full, true);
-	nr_freed = vbb_hint_release(h, sc->nr_to_scan);
+	nr_freed = vbb_hint_release(h, nr_pages);
 	spin_lock(&h->lock);
 	vbb_hint_balloon(h)->counters.hint_pages_shrunk += nr_freed;
 	spin_unlock(&h->lock);
+	return nr_freed;
+}
+
+static unsigned long vbb_hint_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	struct vbb_hint *h = container_of(shrinker, struct vbb_hint, shrinker);
+	unsigned long nr_freed = vbb_hint_shrink(h, sc->nr_to_scan);
+
 	return nr_freed ? nr_freed : SHRINK_STOP;
+}
+
+/**
+ * vbb_hint_yield() - give pages back to the kernel, for the balloon to take
+ * @vb: the balloon
+ * @nr_pages: pages that are missing; all that there is will do
+ *
+ * The kernel does not count these pages as available, so the balloon would never ask for them.
+ */
+void vbb_hint_yield(struct vbb_balloon *vb, unsigned long nr_pages)
+{
+	if (vb->hint.cmd && nr_pages)
+		vbb_hint_shrink(&vb->hint, nr_pages);
 }
 
 static void vbb_hint_reap(struct vbb_hint *h, struct virtqueue *vq)

@@ -335,11 +335,15 @@ static void vbb_batch_take_near(struct vbb_batch *batch, unsigned int order, uns
 			       stop);
 }
 
-/*
- * What the kernel has to spare. A balloon that takes more grows by killing, and a target that is
- * out of reach must not be the guest's end.
+/**
+ * vbb_pages_spare() - what the kernel has to spare
+ *
+ * A balloon that takes more grows by killing, and a target that is out of reach must not be the
+ * guest's end.
+ *
+ * Return: pages.
  */
-static unsigned long vbb_pages_spare(void)
+unsigned long vbb_pages_spare(void)
 {
 	return max(si_mem_available() + get_nr_swap_pages() - VBB_LEFT_PAGES, 0L);
 }

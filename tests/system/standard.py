@@ -374,6 +374,22 @@ def hint(rig, driver):
     settle(rig)
 
 
+def hint_yields(rig, driver):
+    """Ours alone: the balloon gets the memory that is kept for the host, before DONE."""
+    device = begin(rig, driver, [F_FREE_PAGE_HINT])
+    free = rig.settled_free_len()
+    hinted = hint_session(rig, 0x80000000)
+    check(hinted > free // 2, f"only {hinted // MIB} of {free // MIB} MiB were hinted")
+    reach(rig, hinted // 2 // PAGE_LEN)
+    now = counters(rig)
+    check(now["hint_pages_shrunk"], f"the driver says {now}")
+    rig.intact()
+    reach(rig, 0)
+    device.set_hint(DONE)
+    rig.expect_free(free, "after DONE")
+    settle(rig)
+
+
 def hint_stopped(rig, driver):
     """Ours alone, as the stock driver allocates and frees without end while its queue is full."""
     device = begin(rig, driver, [F_FREE_PAGE_HINT], held=["hint"])
@@ -525,7 +541,7 @@ def cases(flavour):
             continue
         yield f"{driver.label}, oom", oom, (driver, []), {}
         yield f"{driver.label}, oom, must tell", oom, (driver, [F_MUST_TELL_HOST]), {}
-    for test in (oom_silent, hint_stopped, report_ring):
+    for test in (oom_silent, hint_stopped, hint_yields, report_ring):
         yield f"ours, {test.__name__}", test, (ours,), {}
     for how in ENDS:
         for test in (must_tell_end, oom_end, hint_held_end, report_end):

@@ -5,6 +5,7 @@ import argparse
 import multiprocessing
 import os
 import pathlib
+import resource
 import subprocess
 import tempfile
 import time
@@ -104,6 +105,12 @@ def attempt(number):
         rig.close()
 
 
+def cpu_seconds():
+    """What this test's processes have used; each test has a process of its own."""
+    usage = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in usage)
+
+
 def one(number):
     """Returns a test's number, whether it passed, whether to run it again, and what to print."""
     begin = time.monotonic()
@@ -111,7 +118,8 @@ def one(number):
     note = f" # SKIP {raised}" if isinstance(raised, Skip) else ""
     passed = raised is None or bool(note)
     lines = [f"{'' if passed else 'not '}ok {number} - {one.plan[number - 1][0]}{note}",
-             *(f"# {line}" for line in text.splitlines()), f"# {time.monotonic() - begin:.1f} s"]
+             *(f"# {line}" for line in text.splitlines()),
+             f"# {time.monotonic() - begin:.1f} s, {cpu_seconds():.1f} s of CPU"]
     return number, passed, again, "\n".join(lines)
 
 
