@@ -311,6 +311,7 @@ static int vbb_balloon_find_vqs(struct vbb_balloon *vb)
 	const char *names[VBB_NR_VQS] = { };
 	unsigned int i, feature;
 
+	static_assert(VBB_NR_VQS <= VBB_FIND_VQS_MAX);
 	for (i = 0; i < VBB_NR_VQS; i++) {
 		feature = vbb_vqs[i].feature;
 		if (feature != VBB_F_NONE && !(vb->offered & BIT_ULL(feature)))
@@ -319,7 +320,7 @@ static int vbb_balloon_find_vqs(struct vbb_balloon *vb)
 		if (feature == VBB_F_NONE || __virtio_test_bit(vb->vdev, feature))
 			callbacks[i] = vbb_vqs[i].callback;
 	}
-	return virtio_find_vqs(vb->vdev, VBB_NR_VQS, vb->vqs, callbacks, names, NULL);
+	return vbb_find_vqs(vb->vdev, VBB_NR_VQS, vb->vqs, callbacks, names);
 }
 
 /*

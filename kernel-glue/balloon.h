@@ -13,7 +13,6 @@
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/page_reporting.h>
-#include <linux/shrinker.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/virtio.h>
@@ -23,9 +22,10 @@
 
 #include <virtio_balloon_bmap/encode.h>
 
+#include "compat.h"
 #include "requests.h"
 
-#define VBB_NR_ORDERS MAX_ORDER
+#define VBB_NR_ORDERS NR_PAGE_ORDERS
 
 /* Pages taken from the kernel that the device has not yet acknowledged: never more than these */
 #define VBB_UNTOLD_MAX (SZ_256M >> PAGE_SHIFT)
@@ -149,7 +149,7 @@ struct vbb_stats {
 /* Free page hints, see hint.c */
 struct vbb_hint {
 	struct work_struct work;
-	struct shrinker shrinker;
+	struct vbb_shrinker shrinker;
 	spinlock_t lock;		/* protects blocks */
 	struct vbb_blocks blocks;	/* hinted, until the host has done */
 	__le32 *cmd;			/* what is sent: the id, and STOP */

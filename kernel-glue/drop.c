@@ -18,10 +18,11 @@
 
 #include <virtio_balloon_bmap/wire.h>
 
+#include "compat.h"
 #include "requests.h"
 
 /* Pages of a file looked at in one go; a power of two, no folio of the cache is larger */
-#define VBB_DROP_PAGES (1UL << (MAX_ORDER - 1))
+#define VBB_DROP_PAGES BIT(MAX_PAGE_ORDER)
 
 /* The names of all file systems that the kernel knows */
 #define VBB_DROP_NAMES_LEN SZ_4K

@@ -59,9 +59,14 @@ static unsigned long vbb_hint_release(struct vbb_hint *h, unsigned long nr_pages
 	return nr_freed;
 }
 
+static struct vbb_hint *vbb_hint_of(struct shrinker *shrinker)
+{
+	return container_of(vbb_shrinker_of(shrinker), struct vbb_hint, shrinker);
+}
+
 static unsigned long vbb_hint_count(struct shrinker *shrinker, struct shrink_control *sc)
 {
-	struct vbb_hint *h = container_of(shrinker, struct vbb_hint, shrinker);
+	struct vbb_hint *h = vbb_hint_of(shrinker);
 
 	return READ_ONCE(h->blocks.nr_pages);
 }
@@ -81,8 +86,7 @@ static unsigned long vbb_hint_shrink(struct vbb_hint *h, unsigned long nr_pages)
 
 static unsigned long vbb_hint_scan(struct shrinker *shrinker, struct shrink_control *sc)
 {
-	struct vbb_hint *h = container_of(shrinker, struct vbb_hint, shrinker);
-	unsigned long nr_freed = vbb_hint_shrink(h, sc->nr_to_scan);
+	unsigned long nr_freed = vbb_hint_shrink(vbb_hint_of(shrinker), sc->nr_to_scan);
 
 	return nr_freed ? nr_freed : SHRINK_STOP;
 }
@@ -274,15 +278,12 @@ int vbb_hint_start(struct vbb_balloon *vb)
 		return 0;
 	if (virtqueue_get_vring_size(vb->vqs[VBB_VQ_HINT]) < VBB_HINT_RING_MIN)
 		return -EINVAL;
-	h->shrinker.count_objects = vbb_hint_count;
-	h->shrinker.scan_objects = vbb_hint_scan;
-	h->shrinker.seeks = DEFAULT_SEEKS;
-	err = register_shrinker(&h->shrinker, "vbb-hint:%s", dev_name(&vb->vdev->dev));
+	err = vbb_shrinker_start(&h->shrinker, vbb_hint_count, vbb_hint_scan, &vb->vdev->dev);
 	if (err)
 		return err;
 	h->cmd = kcalloc(2, sizeof(*h->cmd), GFP_KERNEL);
 	if (!h->cmd) {
-		unregister_shrinker(&h->shrinker);
+		vbb_shrinker_stop(&h->shrinker);
 		return -ENOMEM;
 	}
 	return 0;
@@ -316,7 +317,7 @@ void vbb_hint_exit(struct vbb_balloon *vb)
 
 	if (!h->cmd)
 		return;
-	unregister_shrinker(&h->shrinker);
+	vbb_shrinker_stop(&h->shrinker);
 	vbb_hint_release(h, ULONG_MAX);
 	kfree(h->cmd);
 	h->cmd = NULL;

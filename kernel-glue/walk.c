@@ -16,6 +16,7 @@
 
 #include <virtio_balloon_bmap/wire.h>
 
+#include "compat.h"
 #include "requests.h"
 
 /* A zone's lock, and with it interrupts, is let go after this; it is well below what may be */
@@ -82,7 +83,7 @@ static unsigned long vbb_walk_block_end(const struct zone *zone, unsigned long p
 	struct page *page;
 	int i, order;
 
-	for (i = 0; i < MAX_ORDER; i++) {
+	for (i = 0; i < NR_PAGE_ORDERS; i++) {
 		head = ALIGN_DOWN(pfn, 1UL << i);
 		page = pfn_to_online_page(head);
 		order = page ? vbb_walk_order(zone, page) : -1;
@@ -142,7 +143,8 @@ static unsigned long vbb_walk_locked(struct vbb_walk *w, const struct zone *zone
 		page = map + (pfn - map_pfn);
 		order = vbb_walk_order(zone, page);
 		if (order < 0) {
-			next = pfn + (1UL << min(compound_order(page), MAX_ORDER - 1U));
+			order = min_t(int, compound_order(page), MAX_PAGE_ORDER);
+			next = pfn + (1UL << order);
 			continue;
 		}
 		next = pfn + (1UL << order);
