@@ -21,6 +21,7 @@ sys.path[:0] = [str(HERE), str(HERE / "oracle")]
 import vbb_oracle as oracle  # noqa: E402  # pylint: disable=wrong-import-position
 import vector  # noqa: E402  # pylint: disable=wrong-import-position
 
+SPEC = HERE.parent / "docs" / "spec.md"
 VBB = "vbb"
 CASES = int(os.environ.get("VBB_CASES", "500"))
 USAGE, DATA, NOINPUT, IOERR = 64, 65, 66, 74
@@ -105,6 +106,41 @@ class Vectors(unittest.TestCase):
                     self.assertEqual(messages[-1].malformed if messages else False, folder == "bad")
                     runs, _ = parse_runs("\n".join(v.expect).encode())
                     self.assertEqual(as_set(sum(runs.values(), [])), as_set(sum((m.runs for m in messages), [])))
+
+    def test_json(self):
+        """The vectors for other implementations, which the second decoder wrote: vbb agrees with every word of them."""
+        document = json.loads((HERE / "vectors" / "vectors.json").read_text(encoding="ascii"))
+        clauses = dict(re.findall(r"^((?:DRV|DEV|MSG)-\d+): ((?:.+\n)+)", SPEC.read_text(encoding="utf-8"), re.M))
+        for entry in document["vectors"]:
+            kind, data = entry["kind"], (HERE / "vectors" / entry["file"]).read_bytes()
+            self.assertEqual((len(data), hashlib.sha256(data).hexdigest()), (entry["len"], entry["sha256"]))
+            options = {"messages": ["--queue", entry.get("queue")], "frames": ["--format", "pfns"]}.get(
+                kind, ["--format", kind])
+            options += ["--max-pfn", entry["limit_pfn"]] if "limit_pfn" in entry else []
+            options += [] if entry.get("records", True) else ["--no-records"]
+            with self.subTest(entry["name"]):
+                self.assertEqual(bytes.fromhex(entry.get("hex", data.hex())), data)
+                shown = [json.loads(line) for line in vbb("dump", "--json", "--explain", *options, data=data).stdout.splitlines()]
+                parts = entry["messages"] if kind == "messages" else [entry]
+                if kind == "frames":    # a long one is shown in pieces
+                    shown = shown[-1:] or [{}]
+                for part, told in zip(parts, shown[:len(parts)], strict=True):
+                    for key in ("header", "request", "result"):
+                        if part.get(key):
+                            self.assertEqual({name: hex(value) for name, value in told[key].items()}, part[key])
+                    fault, want = told.get("fault", {}), part.get("fault", {})
+                    self.assertEqual({key: fault[key] for key in want}, want)
+                    self.assertEqual(fault.get("violates"), want.get("violates"))
+                    if fault:
+                        clause = re.sub(r"[`*]", "", clauses[fault["violates"]])
+                        self.assertEqual(fault["requirement"], " ".join(clause.split()))
+                        text = " ".join(vbb("dump", "--explain", *options, data=data).stdout.decode().split())
+                        self.assertIn(f" violates {fault['violates']}: {fault['requirement']}", text)
+                if kind in ("messages", "frames"):
+                    runs, values = parse_runs(vbb("decode", *options, data=data).stdout)
+                    want = [(int(pfn, 0), int(count, 0)) for part in parts for pfn, count in part["runs"]]
+                    self.assertEqual(as_set(sum(runs.values(), [])), as_set(want))
+                    self.assertEqual([hex(value) for value in values], [value for part in parts for value in part["values"]])
 
     def test_encode(self):
         for v in self.files("good"):
@@ -450,11 +486,12 @@ def buddyinfo_pages():
 
 def ask_oracle(data, *options):
     """The second decoder, told the same as vbb."""
-    named = dict(zip(options[::2], options[1::2]))
+    values = [option for option in options if option != "--no-records"]
+    named = dict(zip(values[::2], values[1::2]))
     limit = int(named.get("--max-pfn", "0"), 0)
     if named.get("--format") == "pfns":
         return oracle.decode_pfns(data, limit)
-    return oracle.decode_stream(data, named.get("--queue", "inflate"), limit)
+    return oracle.decode_stream(data, named.get("--queue", "inflate"), limit, "--no-records" not in options)
 
 
 class Maker:

@@ -11,6 +11,7 @@ A line is one of
   expect: 0x200 512         a line of its output
   fault: message 1, ...     how its complaint begins, behind the file's name; exit status 65
   encode: --format bitmap   'vbb encode' with these options makes the same bytes of the output
+  spec: MSG-12, MSG-13      the requirements of docs/spec.md that it is about; a bad one has them from the fault
 
 Run as a program, it writes each vector's bytes into a directory: vector.py DIRECTORY VECTOR...
 """
@@ -24,12 +25,14 @@ import sys
 class Vector:
     """One file of tests/vectors."""
     name: str
+    about: str = ""
     data: bytes = b""
     command: list = dataclasses.field(default_factory=lambda: ["decode"])
     options: list = dataclasses.field(default_factory=list)
     expect: list = dataclasses.field(default_factory=list)
     fault: str = ""
     encode: list | None = None
+    spec: list = dataclasses.field(default_factory=list)
 
 
 def parse_hex(text):
@@ -50,11 +53,14 @@ def load(path):
         key, colon, value = line.partition(":")
         value = value.strip()
         if line.startswith("#"):
+            vector.about = vector.about or line[1:].strip()
             continue
         if not colon:
             vector.data += parse_hex(line)
         elif key in ("command", "options", "encode"):
             setattr(vector, key, shlex.split(value))
+        elif key == "spec":
+            vector.spec = value.split(", ")
         elif key == "expect":
             vector.expect.append(value)
         elif key == "fault":

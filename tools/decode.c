@@ -16,16 +16,18 @@ static const char help[] =
 	"  --queue inflate        what an inflate or deflate queue carries (default)\n"
 	"  --queue host_request   answers to host requests\n"
 	"  --max-pfn N            pages at or past N are faults\n"
+	"  --no-records           as without the feature for records, which are faults then\n"
 	"  --help                 print this and exit\n"
 	"\n"
 	"The first fault ends it, with exit status 65, behind the runs before it.\n";
 
-enum { OPT_FORMAT = 256, OPT_QUEUE, OPT_MAX_PFN, OPT_HELP };
+enum { OPT_FORMAT = 256, OPT_QUEUE, OPT_MAX_PFN, OPT_NO_RECORDS, OPT_HELP };
 
 static const struct option options[] = {
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "queue", required_argument, NULL, OPT_QUEUE },
 	{ "max-pfn", required_argument, NULL, OPT_MAX_PFN },
+	{ "no-records", no_argument, NULL, OPT_NO_RECORDS },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
@@ -152,6 +154,9 @@ int vbb_cmd_decode(int argc, char **argv)
 		case OPT_MAX_PFN:
 			err = vbb_opt_num(argv[0], "max-pfn", optarg, 1, ~(vbb_u64)0,
 					  &cfg.limit_pfn);
+			break;
+		case OPT_NO_RECORDS:
+			cfg.records = false;
 			break;
 		case OPT_HELP:
 			fputs(help, stdout);

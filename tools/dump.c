@@ -20,17 +20,29 @@ static const char help[] =
 	"  --queue inflate        what an inflate or deflate queue carries (default)\n"
 	"  --queue host_request   answers to host requests\n"
 	"  --max-pfn N            pages at or past N are faults\n"
+	"  --no-records           as without the feature for records, which are faults then\n"
+	"  --explain              of a fault, tell the requirement that it violates\n"
 	"  --help                 print this and exit\n"
 	"\n"
 	"A malformed message is shown up to its fault, and makes the exit status 65.\n";
 
-enum { OPT_JSON = 256, OPT_FORMAT, OPT_QUEUE, OPT_MAX_PFN, OPT_HELP };
+enum {
+	OPT_JSON = 256,
+	OPT_FORMAT,
+	OPT_QUEUE,
+	OPT_MAX_PFN,
+	OPT_NO_RECORDS,
+	OPT_EXPLAIN,
+	OPT_HELP,
+};
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "format", required_argument, NULL, OPT_FORMAT },
 	{ "queue", required_argument, NULL, OPT_QUEUE },
 	{ "max-pfn", required_argument, NULL, OPT_MAX_PFN },
+	{ "no-records", no_argument, NULL, OPT_NO_RECORDS },
+	{ "explain", no_argument, NULL, OPT_EXPLAIN },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
@@ -40,6 +52,12 @@ static const char *const flag_names[] = { "CONT", "DONE", "UNSUPPORTED", "BUSY",
 					  "FAILED", NULL };
 static const char *const cmd_names[] = { "GET_UNUSED_PAGES", "DROP_CACHE", "CANCEL", NULL };
 static const char *const status_names[] = { "OK", "PARTIAL", "INHIBITED", "MALFORMED", NULL };
+
+/* How it is shown */
+struct style {
+	bool json;
+	bool explain;		/* a fault, by the requirement that it violates */
+};
 
 /* A field of a header, a request or a result */
 struct field {
@@ -52,7 +70,7 @@ struct field {
 struct view {
 	const struct vbb_reader *r;
 	enum vbb_queue queue;
-	bool json;
+	const struct style *style;
 	struct vbb_dec dec;
 	int fault;		/* 0: none */
 	vbb_u64 nr_pages;	/* that a receiver acts on */
@@ -109,19 +127,49 @@ static void show_fields(const struct field *f, size_t nr, bool json)
 		json_print(o);
 }
 
-static void show_fault(int fault, vbb_u64 byte, bool json)
+static void show_lines(const struct vbb_clause *clause)
 {
+	const char *line = clause->text;
+	size_t len;
+
+	printf("  violates %s:\n", clause->id);
+	for (; *line; line += len + 1) {
+		len = strcspn(line, "\n");
+		printf("    %.*s\n", (int)len, line);
+	}
+}
+
+/* Lines as one string, with spaces between them */
+static void json_lines(struct json_object *o, const char *key, const char *lines)
+{
+	char s[512];
+	size_t i;
+
+	for (i = 0; lines[i] && i < sizeof(s); i++)
+		s[i] = lines[i] == '\n' ? ' ' : lines[i];
+	json_object_object_add(o, key, json_object_new_string_len(s, i ? (int)i - 1 : 0));
+}
+
+static void show_fault(enum vbb_part part, int fault, vbb_u64 byte, const struct style *style)
+{
+	const struct vbb_clause *clause = style->explain ? vbb_explain(part, fault) : NULL;
 	struct json_object *o;
 
-	if (!json) {
+	if (!style->json) {
 		printf("  byte %" PRIu64 ": fault: %s: %s\n", byte, vbb_err_name(fault),
 		       vbb_strerror(fault));
+		if (clause)
+			show_lines(clause);
 		return;
 	}
 	o = json_object_new_object();
 	json_u64(o, "byte", byte);
 	json_str(o, "name", vbb_err_name(fault));
 	json_str(o, "text", vbb_strerror(fault));
+	if (clause) {
+		json_str(o, "violates", clause->id);
+		json_lines(o, "requirement", clause->text);
+	}
 	fputs(",\"fault\":", stdout);
 	json_print(o);
 }
@@ -167,7 +215,7 @@ static void show_number(struct view *v, size_t off, const char *kind, const char
 {
 	struct json_object *o;
 
-	if (v->json) {
+	if (v->style->json) {
 		o = json_new_item(v, off, kind);
 		json_u64(o, key, number);
 		json_show_item(v, o);
@@ -182,7 +230,7 @@ static void show_word(struct view *v, size_t off, vbb_u64 word)
 	vbb_u64 pfn = v->dec.hdr.start_pfn + 8 * (vbb_u64)(off - VBB_HDR_LEN);
 	struct json_object *o;
 
-	if (v->json) {
+	if (v->style->json) {
 		o = json_new_item(v, off, "word");
 		json_u64(o, "pfn", pfn);
 		json_u64(o, "nr_pages", nr_bits(word));
@@ -212,7 +260,7 @@ static void show_record(struct view *v, size_t off, vbb_u64 rec, size_t nr_words
 
 		nr_pages += bitmap ? nr_bits(word) * scale : word;
 	}
-	if (v->json) {
+	if (v->style->json) {
 		o = json_new_item(v, off, kind);
 		json_u64(o, "pfn", pfn);
 		json_u64(o, "order", order);
@@ -221,7 +269,7 @@ static void show_record(struct view *v, size_t off, vbb_u64 rec, size_t nr_words
 		printf("  byte %zu: %s, pfn 0x%" PRIx64 ", order %" PRIu64 ": %" PRIu64 " pages\n",
 		       off, kind, pfn, order, nr_pages);
 	}
-	if (v->json && bitmap)
+	if (v->style->json && bitmap)
 		words = json_object_new_array();
 	for (i = 1; bitmap && i <= nr_words; i++) {
 		vbb_u64 word = load(v, off + 8 * i, 8);
@@ -293,7 +341,18 @@ static void show_header(const struct view *v)
 		{ "bmap_len", h->bmap_len, NULL },
 	};
 
-	show_fields(fields, ARRAY_SIZE(fields), v->json);
+	show_fields(fields, ARRAY_SIZE(fields), v->style->json);
+}
+
+/* Nothing, where there is none */
+static void show_msg_fault(const struct view *v)
+{
+	bool values = v->dec.hdr.format == VIRTIO_BALLOON_FORMAT_VALUES;
+	enum vbb_part part = v->r->framing == VBB_FRAMING_PFNS ? VBB_PART_PFNS :
+			     values ? VBB_PART_VALUES : VBB_PART_MSG;
+
+	if (v->fault)
+		show_fault(part, v->fault, v->r->msg_off + vbb_dec_fault_off(&v->dec), v->style);
 }
 
 static void show_text(struct view *v, bool has_header)
@@ -304,8 +363,7 @@ static void show_text(struct view *v, bool has_header)
 	if (has_header)
 		show_header(v);
 	show_payload(v);
-	if (v->fault)
-		show_fault(v->fault, r->msg_off + vbb_dec_fault_off(&v->dec), false);
+	show_msg_fault(v);
 	printf("  %" PRIu64 " pages in %" PRIu64 " runs\n", v->nr_pages, v->nr_runs);
 }
 
@@ -323,16 +381,16 @@ static void show_json(struct view *v, bool has_header)
 	fputs(",\"items\":[", stdout);
 	show_payload(v);
 	printf("],\"nr_pages\":%" PRIu64 ",\"nr_runs\":%" PRIu64, v->nr_pages, v->nr_runs);
-	if (v->fault)
-		show_fault(v->fault, r->msg_off + vbb_dec_fault_off(&v->dec), true);
+	show_msg_fault(v);
 	puts("}");
 }
 
 /* Return: 0, or the peer's fault */
-static int dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg, bool json)
+static int dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
+		    const struct style *style)
 {
 	bool has_header = r->framing == VBB_FRAMING_MSGS && r->len >= VBB_HDR_LEN;
-	struct view v = { .r = r, .queue = cfg->queue, .json = json };
+	struct view v = { .r = r, .queue = cfg->queue, .style = style };
 	struct vbb_range run;
 	struct vbb_seg seg;
 
@@ -344,20 +402,21 @@ static int dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg, b
 		}
 		v.fault = vbb_dec_next(&v.dec, &run);
 	}
-	if (json)
+	if (style->json)
 		show_json(&v, has_header);
 	else
 		show_text(&v, has_header);
 	return v.fault;
 }
 
-static int dump_msgs(struct vbb_reader *r, const struct vbb_dec_cfg *cfg, bool json)
+static int dump_msgs(struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
+		     const struct style *style)
 {
 	int status = 0;
 	int err;
 
 	while (!ferror(stdout) && vbb_reader_next(r)) {
-		if (dump_msg(r, cfg, json))
+		if (dump_msg(r, cfg, style))
 			status = VBB_EXIT_DATA;
 	}
 	err = vbb_reader_fini(r);
@@ -365,22 +424,24 @@ static int dump_msgs(struct vbb_reader *r, const struct vbb_dec_cfg *cfg, bool j
 }
 
 /* A fixed part that stands alone. Return: enum vbb_exit */
-static int show_fixed(const char *title, const struct field *fields, size_t nr, int fault,
-		      bool json)
+static int show_fixed(enum vbb_part part, const struct field *fields, size_t nr, int fault,
+		      const struct style *style)
 {
-	if (json)
+	const char *title = part == VBB_PART_REQUEST ? "request" : "result";
+
+	if (style->json)
 		printf("{\"%s\":", title);
 	else
 		puts(title);
-	show_fields(fields, nr, json);
+	show_fields(fields, nr, style->json);
 	if (fault)
-		show_fault(fault, 0, json);
-	if (json)
+		show_fault(part, fault, 0, style);
+	if (style->json)
 		puts("}");
 	return fault ? VBB_EXIT_DATA : 0;
 }
 
-static int dump_request(const struct vbb_seg *seg, bool json)
+static int dump_request(const struct vbb_seg *seg, const struct style *style)
 {
 	struct vbb_req req;
 	int fault = vbb_req_load(&req, seg, 1, seg->len);
@@ -391,10 +452,10 @@ static int dump_request(const struct vbb_seg *seg, bool json)
 		{ "arg1", req.arg1, NULL },
 	};
 
-	return show_fixed("request", fields, ARRAY_SIZE(fields), fault, json);
+	return show_fixed(VBB_PART_REQUEST, fields, ARRAY_SIZE(fields), fault, style);
 }
 
-static int dump_result(const struct vbb_seg *seg, bool json)
+static int dump_result(const struct vbb_seg *seg, const struct style *style)
 {
 	struct vbb_result result = { .nr_pages = 0 };
 	int fault = seg->len > VBB_RESULT_LEN ? VBB_E_LEN : vbb_result_load(&result, seg, 1);
@@ -404,11 +465,12 @@ static int dump_result(const struct vbb_seg *seg, bool json)
 		{ "discard_shift", result.discard_shift, NULL },
 	};
 
-	return show_fixed("result", fields, ARRAY_SIZE(fields), fault, json);
+	return show_fixed(VBB_PART_RESULT, fields, ARRAY_SIZE(fields), fault, style);
 }
 
 static int dump_fixed(int argc, char **argv,
-		      int (*dump)(const struct vbb_seg *seg, bool json), bool json)
+		      int (*dump)(const struct vbb_seg *seg, const struct style *style),
+		      const struct style *style)
 {
 	vbb_u8 buf[VBB_REQ_LEN + 1]; /* one byte more than any has */
 	struct vbb_seg seg = { .base = buf };
@@ -419,21 +481,21 @@ static int dump_fixed(int argc, char **argv,
 		return err;
 	seg.len = fread(buf, 1, sizeof(buf), in.f);
 	err = vbb_in_close(&in);
-	return err ? err : dump(&seg, json);
+	return err ? err : dump(&seg, style);
 }
 
 int vbb_cmd_dump(int argc, char **argv)
 {
 	struct vbb_dec_cfg cfg = { .queue = VBB_QUEUE_BALLOON, .records = true };
-	int (*fixed)(const struct vbb_seg *seg, bool json) = NULL;
+	int (*fixed)(const struct vbb_seg *seg, const struct style *style) = NULL;
 	struct vbb_reader r = { .framing = VBB_FRAMING_MSGS };
-	bool json = false;
+	struct style style = { .json = false };
 	int opt, err = 0;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (opt) {
 		case OPT_JSON:
-			json = true;
+			style.json = true;
 			break;
 		case OPT_FORMAT:
 			if (!strcmp(optarg, "pfns"))
@@ -453,6 +515,12 @@ int vbb_cmd_dump(int argc, char **argv)
 			err = vbb_opt_num(argv[0], "max-pfn", optarg, 1, ~(vbb_u64)0,
 					  &cfg.limit_pfn);
 			break;
+		case OPT_NO_RECORDS:
+			cfg.records = false;
+			break;
+		case OPT_EXPLAIN:
+			style.explain = true;
+			break;
 		case OPT_HELP:
 			fputs(help, stdout);
 			return 0;
@@ -463,7 +531,7 @@ int vbb_cmd_dump(int argc, char **argv)
 			return err;
 	}
 	if (fixed)
-		return dump_fixed(argc, argv, fixed, json);
+		return dump_fixed(argc, argv, fixed, &style);
 	err = vbb_reader_init(&r, argc, argv, optind);
-	return err ? err : dump_msgs(&r, &cfg, json);
+	return err ? err : dump_msgs(&r, &cfg, &style);
 }

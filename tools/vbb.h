@@ -270,4 +270,30 @@ int vbb_reader_dec_init(const struct vbb_reader *r, struct vbb_dec *d,
  */
 int vbb_reader_fini(struct vbb_reader *r);
 
+/* Where a fault was found, as far as its name does not tell what it violates */
+enum vbb_part {
+	VBB_PART_MSG,		/* a page message */
+	VBB_PART_VALUES,	/* a page message of format VALUES */
+	VBB_PART_PFNS,		/* an array of the old format */
+	VBB_PART_REQUEST,
+	VBB_PART_RESULT,
+};
+
+/**
+ * struct vbb_clause - a requirement of the specification
+ */
+struct vbb_clause {
+	const char *id;
+	const char *text;	/* without markup, in lines */
+};
+
+/**
+ * vbb_explain() - what does a fault violate?
+ * @part: where it was found
+ * @fault: what it is
+ *
+ * Return: the requirement, constant; NULL where there is none.
+ */
+const struct vbb_clause *vbb_explain(enum vbb_part part, int fault);
+
 #endif

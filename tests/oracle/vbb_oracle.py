@@ -184,7 +184,8 @@ def decode_pfns(data, limit=None):
 
 def decode_request(data):
     """A buffer that was used with this length, to ({field: number}, fault)."""
-    cmd, res0, res1, res2, req_id, arg0, arg1 = REQUEST.unpack(data[:REQUEST.size].ljust(REQUEST.size, b"\0"))
+    there = len(data) if len(data) in (16, 32) else min(len(data), 16) // 16 * 16
+    cmd, res0, res1, res2, req_id, arg0, arg1 = REQUEST.unpack(data[:there].ljust(REQUEST.size, b"\0"))
     request = {"cmd": cmd, "id": req_id, "arg0": arg0, "arg1": arg1}
     for wrong, name, clause in ((len(data) < 16, "LEN", "DEV-17"), (req_id == 0, "REQ_ID", "DEV-17"),
                                 (len(data) not in (16, 32), "LEN", "DEV-17"),
