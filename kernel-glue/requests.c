@@ -71,6 +71,7 @@ struct vbb_requests_counters {
 	u64 answers_values;
 	u64 answers_bytes;		/* of all answers, headers included */
 	u64 walk_steps;			/* GET_UNUSED_PAGES: times that a zone's lock was taken */
+	u64 walk_steps_late_max;	/* ended after the request's CANCEL, at most */
 	u64 walk_pages;			/* named */
 	u64 walk_runs;			/* runs of pages found in all steps */
 	u64 walk_ns;			/* time in the worker */
@@ -369,6 +370,7 @@ static void vbb_requests_count_walk(struct vbb_requests *r)
 	c->walk_ns += r->walk_ns;
 	c->walk_last_ns = r->walk_ns;
 	c->walk_steps += w->nr_steps;
+	c->walk_steps_late_max = max(c->walk_steps_late_max, w->nr_steps_late);
 	c->walk_runs += w->nr_runs;
 	c->walk_lock_ns += w->lock_ns;
 	c->walk_lock_ns_max = max(c->walk_lock_ns_max, w->lock_ns_max);
@@ -391,6 +393,7 @@ static bool vbb_requests_walk(struct vbb_requests *r)
 				w->pos++;
 		} else if (!w->over) {
 			vbb_walk_step(w);
+			w->nr_steps_late += !vbb_requests_serving(r);
 		} else {
 			break;
 		}
@@ -674,6 +677,7 @@ static const struct {
 	VBB_COUNTER(answers_values),
 	VBB_COUNTER(answers_bytes),
 	VBB_COUNTER(walk_steps),
+	VBB_COUNTER(walk_steps_late_max),
 	VBB_COUNTER(walk_pages),
 	VBB_COUNTER(walk_runs),
 	VBB_COUNTER(walk_ns),

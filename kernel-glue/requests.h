@@ -32,6 +32,7 @@ struct vbb_walk {
 	bool over;			/* there is nothing more to look at */
 	u64 nr_runs;			/* found in all steps */
 	u64 nr_steps;			/* times that a zone's lock was taken */
+	u64 nr_steps_late;		/* of them, ended after the request had */
 	u64 lock_ns;			/* time with a zone's lock held, in all */
 	u64 lock_ns_max;		/* and at most in one go */
 };

@@ -62,6 +62,7 @@ void vbb_walk_begin(struct vbb_walk *w, u64 first, u64 nr_frames)
 	w->over = false;
 	w->nr_runs = 0;
 	w->nr_steps = 0;
+	w->nr_steps_late = 0;
 	w->lock_ns = 0;
 	w->lock_ns_max = 0;
 }

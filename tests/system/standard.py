@@ -293,6 +293,37 @@ def oom_silent(rig, driver):
     settle(rig)
 
 
+def oom_late(rig, driver):
+    """Ours alone: no page is inflated again while the device may not know that it had left.
+
+    The queues are two, so that a device could take the second message for the first.
+    """
+    device = begin(rig, driver, [F_DEFLATE_ON_OOM])
+    nr = inflate_leaving(rig, 160)
+    device.held |= {"inflate", "deflate"}
+    check(not rig.guest.use(200, timeout=rig.timeout), "the kernel killed a process")
+    check(device.wait(lambda: device.waiting("deflate"), rig.timeout), "the device hears of nothing")
+    taken = counters(rig)["blocks_taken"]
+    device.set_target(nr)
+
+    def inflates():
+        """With only one message left that the device has not used."""
+        nr = len(device.waiting("deflate"))
+        with device.changed:
+            device.held.remove("deflate")
+            for chain in device.waiting("deflate")[:-1]:
+                device.serve(chain)
+            device.held.add("deflate")
+        return nr == 1 and counters(rig)["blocks_taken"] > taken
+
+    poll(inflates, rig.timeout, "the driver takes pages")
+    check(not device.wait(lambda: device.waiting("inflate"), 0.5), "the device hears of them early")
+    device.release()
+    reach(rig, nr)
+    reach(rig, 0)
+    settle(rig)
+
+
 def oom_end(rig, driver, how):
     """What the device was not told in time it is never told."""
     device = begin(rig, driver, [F_DEFLATE_ON_OOM])
@@ -541,6 +572,8 @@ def cases(flavour):
             continue
         yield f"{driver.label}, oom", oom, (driver, []), {}
         yield f"{driver.label}, oom, must tell", oom, (driver, [F_MUST_TELL_HOST]), {}
+    for driver in (ours, pfns):
+        yield f"{driver.label}, oom_late", oom_late, (driver,), {}
     for test in (oom_silent, hint_stopped, hint_yields, report_ring):
         yield f"ours, {test.__name__}", test, (ours,), {}
     for how in ENDS:

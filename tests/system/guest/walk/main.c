@@ -9,8 +9,11 @@
 #include <linux/gfp.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/mmzone.h>
 #include <linux/module.h>
+#include <linux/nodemask.h>
 #include <linux/seq_file.h>
+#include <linux/vm_event_item.h>
 #include <linux/vmalloc.h>
 #include <linux/vmstat.h>
 
@@ -24,10 +27,40 @@ static unsigned long *held;
 static LIST_HEAD(held_pages);
 static struct dentry *file;
 
+/* What NR_FREE_PAGES says lags behind: each processor counts up to 125 pages a zone for itself. */
+static u64 vbb_walk_test_nr_free(void)
+{
+	struct zone *zones;
+	u64 nr = 0;
+	int nid, i;
+
+	for_each_online_node(nid) {
+		zones = NODE_DATA(nid)->node_zones;
+		for (i = 0; i < MAX_NR_ZONES; i++)
+			if (populated_zone(&zones[i]))
+				nr += zone_page_state_snapshot(&zones[i], NR_FREE_PAGES);
+	}
+	return nr;
+}
+
+/* Pages that went to anybody, and came back, since the guest booted */
+static u64 vbb_walk_test_nr_moved(void)
+{
+	unsigned long events[NR_VM_EVENT_ITEMS];
+	u64 nr;
+	int i;
+
+	all_vm_events(events);
+	nr = events[PGFREE];
+	for (i = 0; i < MAX_NR_ZONES; i++)
+		nr += events[PGALLOC_NORMAL - ZONE_NORMAL + i];
+	return nr;
+}
+
 static int vbb_walk_test_show(struct seq_file *m, void *unused)
 {
 	u64 nr_named = 0, nr_held = 0, nr_back = 0, last = 0;
-	u64 nr_free = global_zone_page_state(NR_FREE_PAGES);
+	u64 nr_free = vbb_walk_test_nr_free(), nr_moved = vbb_walk_test_nr_moved();
 	unsigned int i;
 
 	for (vbb_walk_begin(&walk, 0, 0); !walk.over; cond_resched()) {
@@ -42,8 +75,9 @@ static int vbb_walk_test_show(struct seq_file *m, void *unused)
 			last = end;
 		}
 	}
-	seq_printf(m, "free %llu\nnamed %llu\nheld %llu\nback %llu\n", nr_free, nr_named, nr_held,
-		   nr_back);
+	seq_printf(m, "named %llu\nheld %llu\nback %llu\n", nr_named, nr_held, nr_back);
+	seq_printf(m, "free %llu\nfree_after %llu\nmoved %llu\n", nr_free, vbb_walk_test_nr_free(),
+		   vbb_walk_test_nr_moved() - nr_moved);
 	seq_printf(m, "runs %llu\nsteps %llu\n", walk.nr_runs, walk.nr_steps);
 	seq_printf(m, "lock_ns %llu\nlock_ns_max %llu\n", walk.lock_ns, walk.lock_ns_max);
 	return 0;
