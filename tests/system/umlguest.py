@@ -3,8 +3,10 @@
 
 import os
 import pathlib
+import signal
 import subprocess
 import tempfile
+import time
 
 from harness import Child, HarnessError, LinuxGuest, MIB, Qmp
 
@@ -66,6 +68,21 @@ class Guest(LinuxGuest):
                     and target.endswith(" (deleted)") and os.stat(entry).st_size >= self.mem_len:
                 return [entry]
         return []
+
+
+    def sleep(self, state, timeout=60):
+        """Sends the guest to sleep, "freeze" or "mem", and wakes it up."""
+        nr_lines = len(self.console)
+        command = self.start(f"write /sys/power/state {state}")
+        self.wait_line("Freezing remaining freezable tasks", nr_lines, timeout)
+        # Woken up too early it would not go to sleep at all.
+        before, now = -1, self.cpu_seconds()
+        while before != now:
+            time.sleep(0.3)
+            before, now = now, self.cpu_seconds()
+        os.kill(self.pid, signal.SIGUSR1)
+        self.finish(command, timeout)
+        self.wait_line("PM: suspend exit", nr_lines, timeout)
 
 
 class Device(Child):
