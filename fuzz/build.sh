@@ -21,8 +21,12 @@ ninja -C "$work/build"
 
 # What meson.build says of each target: its name and the folder of its corpus
 sed -n "s/^  '\([a-z_]*\)': {.*'corpus': '\([a-z_]*\)'.*/\1 \2/p" "$here/meson.build" | while read -r target folder; do
+	# one whose libraries are not there, or know nothing of the sanitizer, is not built
+	[[ -f $work/build/fuzz/fuzz_$target ]] || continue
+	dict=$here/$target.dict
+	[[ -f $dict ]] || dict=$here/vbb.dict
 	cp "$work/build/fuzz/fuzz_$target" "$out/fuzz_$target"
-	cp "$here/vbb.dict" "$out/fuzz_$target.dict"
+	cp "$dict" "$out/fuzz_$target.dict"
 	[[ ! -f $here/$target.options ]] || cp "$here/$target.options" "$out/fuzz_$target.options"
 	rm -f "$out/fuzz_${target}_seed_corpus.zip"
 	(cd "$here/corpus/$folder" && python3 -m zipfile -c "$out/fuzz_${target}_seed_corpus.zip" ./*)

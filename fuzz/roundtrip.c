@@ -3,19 +3,14 @@
  * Property: whatever runs, bitmaps and numbers are put, into whatever buffers, what a decoder takes
  * out of the messages is what the encoder said that it took, each message for itself.
  */
-#include "fuzz.h"
-
-struct set {
-	struct vbb_range *run;
-	size_t nr, max;
-};
+#include "set.h"
 
 struct trip {
 	struct fuzz_input in;
 	struct vbb_enc_cfg cfg;
 	bool answer;
 	struct vbb_seg seg[2];		/* the buffer */
-	struct set put, got;		/* of this message */
+	struct fuzz_set put, got;		/* of this message */
 	uint64_t nr_values;		/* of this message */
 	uint64_t first_value;
 	bool empty;			/* nothing has been put into this message */
@@ -23,68 +18,6 @@ struct trip {
 };
 
 static struct vbb_enc enc;
-
-static void set_add(struct set *s, uint64_t pfn, uint64_t nr_pages)
-{
-	if (!nr_pages)
-		return;
-	if (s->nr == s->max) {
-		s->max = s->max ? 2 * s->max : 64;
-		s->run = realloc(s->run, s->max * sizeof(*s->run));
-		if (!s->run)
-			abort();
-	}
-	s->run[s->nr].pfn = pfn;
-	s->run[s->nr].nr_pages = nr_pages;
-	s->nr++;
-}
-
-static int compare_pfn(const void *a, const void *b)
-{
-	const struct vbb_range *x = a, *y = b;
-
-	return (x->pfn > y->pfn) - (x->pfn < y->pfn);
-}
-
-/* Sorted, and as few runs as can be. Returns how many pages; *twice: some were there twice. */
-static uint64_t set_normalize(struct set *s, bool *twice)
-{
-	uint64_t nr_pages = 0;
-	size_t i, nr = 0;
-
-	*twice = false;
-	if (s->nr)
-		qsort(s->run, s->nr, sizeof(*s->run), compare_pfn);
-	for (i = 0; i < s->nr; i++) {
-		struct vbb_range *last = nr ? &s->run[nr - 1] : NULL, r = s->run[i];
-		uint64_t end = r.pfn + r.nr_pages;
-
-		if (last && r.pfn <= last->pfn + last->nr_pages) {
-			*twice |= r.pfn < last->pfn + last->nr_pages;
-			if (end > last->pfn + last->nr_pages)
-				last->nr_pages = end - last->pfn;
-			continue;
-		}
-		s->run[nr++] = r;
-	}
-	s->nr = nr;
-	for (i = 0; i < nr; i++)
-		nr_pages += s->run[i].nr_pages;
-	return nr_pages;
-}
-
-static void check_pages(struct trip *t, const struct vbb_msg *msg)
-{
-	bool put_twice, got_twice;
-	uint64_t nr_put = set_normalize(&t->put, &put_twice);
-	uint64_t nr_got = set_normalize(&t->got, &got_twice);
-
-	fuzz_check(nr_put == nr_got);
-	fuzz_check(t->put.nr == t->got.nr);
-	fuzz_check(!t->put.nr || !memcmp(t->put.run, t->got.run, t->put.nr * sizeof(*t->put.run)));
-	if (!put_twice)
-		fuzz_check(!got_twice && msg->nr_pages == nr_put);
-}
 
 /* Read the message back. */
 static void check_message(struct trip *t, const struct vbb_msg *msg)
@@ -119,11 +52,11 @@ static void check_message(struct trip *t, const struct vbb_msg *msg)
 		return;
 	}
 	vbb_dec_for_each(&d, &r)
-		set_add(&t->got, r.pfn, r.nr_pages);
+		fuzz_set_add(&t->got, r.pfn, r.nr_pages);
 	fuzz_check(vbb_dec_next(&d, &r) == 0);
 	fuzz_check(d.nr_blocks == msg->nr_blocks && d.nr_bitmaps == msg->nr_bitmaps &&
 		   d.nr_extents == msg->nr_extents);
-	check_pages(t, msg);
+	fuzz_set_check(&t->put, &t->got, msg);
 }
 
 static void close_message(struct trip *t)
@@ -173,7 +106,7 @@ static void put_run(struct trip *t, uint64_t pfn, uint64_t nr_pages)
 		fuzz_check(!ret || ret == VBB_E_NOSPC);
 		fuzz_check(r.nr_pages <= before.nr_pages);
 		fuzz_check(r.pfn + r.nr_pages == before.pfn + before.nr_pages);
-		set_add(&t->put, before.pfn, before.nr_pages - r.nr_pages);
+		fuzz_set_add(&t->put, before.pfn, before.nr_pages - r.nr_pages);
 		t->empty &= before.nr_pages == r.nr_pages;
 		if (ret)
 			open_next(t);
@@ -205,7 +138,7 @@ static void put_bitmap(struct trip *t, uint64_t pfn, uint64_t nr_bits)
 		for (; pos < b.pos; pos++) {
 			if (!(bits[pos / 8] >> pos % 8 & 1))
 				continue;
-			set_add(&t->put, pfn + pos, 1);
+			fuzz_set_add(&t->put, pfn + pos, 1);
 			t->empty = false;
 		}
 		if (ret)
