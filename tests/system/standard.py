@@ -65,7 +65,7 @@ class Device(hostile.HostileDevice):
                 self.reported_len += length
             self.use(chain, length=sum(length for _, length in chain.room))
 
-    # DRV-5, DRV-14
+    # DRV-14
     def account(self, name, out):
         frames = [frame for frame, in struct.iter_unpack("<I", out)]
         named = set(frames)
@@ -240,6 +240,25 @@ def must_tell(rig, driver):
     device.release()
     check(device.wait(lambda: device.actual == 0, rig.timeout), "the balloon is not given back")
     rig.expect_free(free + nr * PAGE_LEN, "deflated")
+    settle(rig)
+
+
+# DRV-5
+def unseen(rig, driver):
+    """Pages that the device has not taken yet are not given back."""
+    device = begin(rig, driver, [])
+    nr = 64 * MIB_PAGES
+    reach(rig, nr)
+    device.held.add("inflate")
+    device.set_target(2 * nr)
+    check(device.wait(lambda: device.waiting("inflate"), rig.timeout), "the driver does not inflate")
+    device.set_target(0)
+    # A driver may give back what the device has taken; neither of the two does.
+    device.wait(lambda: not device.pages, 2)
+    rig.guest.run("ping", timeout=10)
+    device.release()
+    reach(rig, 0)
+    check(not device.pages, f"the device has {len(device.pages)} pages left")
     settle(rig)
 
 
@@ -574,6 +593,8 @@ def cases(flavour):
         yield f"{driver.label}, oom, must tell", oom, (driver, [F_MUST_TELL_HOST]), {}
     for driver in (ours, pfns):
         yield f"{driver.label}, oom_late", oom_late, (driver,), {}
+    for driver in (stock, pfns):
+        yield f"{driver.label}, unseen", unseen, (driver,), {}
     for test in (oom_silent, hint_stopped, hint_yields, report_ring):
         yield f"ours, {test.__name__}", test, (ours,), {}
     for how in ENDS:
