@@ -8,6 +8,7 @@
      (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
 
 #include "exec/target_page.h"
+#include "hw/qdev-properties.h"
 #include "migration/misc.h"
 #if QEMU_SINCE(10, 1)
 #include "system/address-spaces.h"
@@ -31,10 +32,12 @@
 #define NOTIFIER_ERRP
 #endif
 
-/* How a list of properties ends */
+/* A list of properties, and how it ends */
 #if QEMU_SINCE(10, 0)
+typedef const Property DeviceProperty;
 #define PROPERTIES_END
 #else
+typedef Property DeviceProperty;
 #define PROPERTIES_END  DEFINE_PROP_END_OF_LIST(),
 #endif
 

@@ -7,7 +7,6 @@
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "virtio-balloon-bmap-compat.h"
-#include "hw/qdev-properties.h"
 #include "hw/virtio/virtio-balloon-bmap.h"
 #include "migration/qemu-file-types.h"
 #include "trace.h"
@@ -395,7 +394,7 @@ static const VMStateDescription vmstate_vbmap = {
     },
 };
 
-static Property vbmap_properties[] = {
+static DeviceProperty vbmap_properties[] = {
     DEFINE_PROP_BIT64("page-bitmap", VirtIOBalloonBmap, page_features,
                       VIRTIO_BALLOON_F_PAGE_BITMAP, true),
     DEFINE_PROP_BIT64("page-records", VirtIOBalloonBmap, page_features,
