@@ -604,8 +604,9 @@ def cancelled_walking(rig, host, whole):
 @alone
 def fragmented(rig, driver):
     """Hundreds of thousands of free blocks: no lock is held long, and a CANCEL is heard at once."""
-    host = begin(rig, driver)
     release = rig.flavour.name == "release"
+    rig.mem_len = (2048 if release else 1024) * MIB
+    host = begin(rig, driver)
     rig.guest.fragment(2 if release else 8)
     free = nr_free(rig)
     answer = host.expect(DONE, GET_UNUSED_PAGES)

@@ -47,7 +47,7 @@ class Flavour:
     def __init__(self, name):
         self.name = name
         self.build = script("uml-kernel", name)
-        self.mem_mib, self.inflate_mib = (2048, 1024) if name == "release" else (1024, 384)
+        self.mem_mib, self.inflate_mib = (1024, 512) if name == "release" else (1024, 384)
         stock = pathlib.Path(self.build) / "drivers" / "virtio" / "virtio_balloon.ko"
         ours = pathlib.Path(script("guest-module", self.build, TOP / "kernel-glue"))
         ours /= "virtio_balloon_bmap.ko"
@@ -61,7 +61,10 @@ UML_FAULT = "DEBUG_LOCKS_WARN_ON(lockdep_hardirq_context())"
 
 
 class Rig:
-    """A flavour's device and guests in one test, with the questions that tests ask."""
+    """A flavour's device and guests in one test, with the questions that tests ask.
+
+    A test that needs a larger guest sets mem_len before it starts anything.
+    """
 
     def __init__(self, flavour, options, log):
         self.flavour, self.options, self.log = flavour, options, log
@@ -84,7 +87,7 @@ class Rig:
 
     def start_guest(self, append=("init_on_alloc=0",), **kwargs):
         self.guest = self.stack.enter_context(
-            Guest(self.flavour.build, self.options.initrd, mem_mib=self.flavour.mem_mib,
+            Guest(self.flavour.build, self.options.initrd, mem_mib=self.mem_len // MIB,
                   devices=[self.device.socket], append=append, log=self.log, **kwargs))
 
     def load(self, driver):
