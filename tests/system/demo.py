@@ -9,22 +9,23 @@ or faster meanwhile hurts all of them alike. scripts/demo builds what this needs
 import argparse
 import ctypes
 import json
+import math
 import mmap
 import os
 import pathlib
-import platform
 import statistics
 import sys
 import time
 
 import demo_requests
-from demo_common import gnuplot, say, spread
+from demo_common import bars, machine, say, size, spread
 from harness import HarnessError, MIB, PAGE_LEN
 from umlguest import Device, Guest, memory_dir
 
 HELD_MIB = 300
 PLAIN_S = 230  # a plain demo begins no round that would end later than this; the requests take most of a minute
 PLAIN_REPS = 5
+GUEST = "User Mode Linux: one CPU, no VM exits"
 PIN_STEP = 16  # fragmented: one page of so many is pinned
 
 # (driver, device, format): who is compared
@@ -34,16 +35,6 @@ PAIRS = (BASELINE, ("stock", "merging", "pfns"), ("vbb", "merging", "bitmap"), (
 MEMORY = ("touched", "untouched", "fragmented")
 
 FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE = 1, 2
-
-
-def size(text):
-    """'4G', '512M' or bytes."""
-    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    unit = units.get(text[-1:].upper())
-    try:
-        return int(float(text[:-1]) * unit) if unit else int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"not a size: {text}") from None
 
 
 def floor_ms(nr_bytes):
@@ -62,17 +53,6 @@ def floor_ms(nr_bytes):
             return (time.monotonic() - begin) * 1e3
     finally:
         os.close(fd)
-
-
-def machine():
-    def first(path, key):
-        for line in pathlib.Path(path).read_text().splitlines():
-            if line.startswith(key):
-                return line.split(":", 1)[1].strip()
-        return "unknown"
-    return {"cpu": first("/proc/cpuinfo", "model name"), "cpus": os.cpu_count(),
-            "memory": first("/proc/meminfo", "MemTotal"), "kernel": platform.release(),
-            "guest": "User Mode Linux: one CPU, no VM exits"}
 
 
 class Bench:
@@ -172,7 +152,7 @@ def measure(args):
             say(f"{time.monotonic() - begin:5.0f} s  {driver:5} {device:12} {fmt:7} {memory:10} "
                 f"init_on_alloc={init}  inflate {result['inflate_ms']:7.1f} ms, deflate {result['deflate_ms']:6.1f} ms, "
                 f"freed {result['freed_kib'] >> 10} MiB, data intact")
-    return {"machine": machine(), "guest_mem": args.guest_mem, "inflate": args.inflate, "reps": reps,
+    return {"machine": machine(GUEST), "guest_mem": args.guest_mem, "inflate": args.inflate, "reps": reps,
             "runs": runs, "floor_ms": floors, "ratios": ratios(runs, floors)}
 
 
@@ -236,24 +216,16 @@ def table(data):
 
 def plot(data, path):
     """Inflation times as bars, one group a combination of memory and init_on_alloc."""
-    groups, rows = [], []
+    groups = []
     for init in (0, 1):
         for memory in MEMORY:
-            if values(data["runs"], OURS, memory, init, "inflate_ms"):
-                groups.append((memory, init))
-    for memory, init in groups:
-        cells = [f'"{memory}\\ninit\\\\_on\\\\_alloc={init}"']
-        for pair in PAIRS:
-            got = values(data["runs"], pair, memory, init, "inflate_ms")
-            cells.append(f"{statistics.median(got):.3f}" if got else "NaN")
-        rows.append(" ".join(cells))
-    titles = [" ".join(pair) for pair in PAIRS]
-    gnuplot(path, "1000,560", [
-        "set style data histograms", "set style histogram clustered gap 1", "set style fill solid 0.9", "set logscale y",
-        'set ylabel "milliseconds to inflate, median (log scale)"', "set key outside top center horizontal",
-        f'set title "{data["inflate"] // MIB} of {data["guest_mem"] // MIB} MiB, User Mode Linux"',
-        "set grid y", "set bmargin 4", "$data << EOD", *rows, "EOD",
-        "plot " + ", ".join(f'$data using {i + 2}:xtic(1) title "{title}"' for i, title in enumerate(titles))])
+            columns = [values(data["runs"], pair, memory, init, "inflate_ms") for pair in PAIRS]
+            if columns[-1]:
+                groups.append((f"{memory}\ninit_on_alloc={init}",
+                               [statistics.median(column) if column else math.nan for column in columns]))
+    bars(path, "1000,560", [" ".join(pair) for pair in PAIRS], groups, [
+        "set logscale y", 'set ylabel "milliseconds to inflate, median (log scale)"',
+        f'set title "{data["inflate"] // MIB} of {data["guest_mem"] // MIB} MiB, User Mode Linux"'])
 
 
 def main():
@@ -275,7 +247,7 @@ def main():
             args.inflate + (HELD_MIB + 256) * MIB > args.guest_mem * 15 // 16:
         parser.error("sizes are whole MiB, and what is asked for must leave the guest room")
     try:
-        data = {"machine": machine()} if args.only == "requests" else measure(args)
+        data = {"machine": machine(GUEST)} if args.only == "requests" else measure(args)
         if args.only != "balloon":
             data["requests"], data["requests_held"] = demo_requests.measure(args)
     except HarnessError as error:

@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from demo_common import gnuplot, say, spread
+from demo_common import gnuplot, mem_available, say, spread, verdict
 from harness import HarnessError, MIB
 from umlguest import Device, Guest, memory_dir
 
@@ -34,14 +34,6 @@ CASES = ("idle", "fragmented", "full")
 TARGETS = (("idle", "guest_ms", 2, "ms in the guest"), ("idle", "total_ms", 5, "ms until the host has all of it"),
            ("idle", "bytes", 16 << 10, "bytes on the wire"), ("fragmented", "lock_us_max", 200, "us, the longest that a lock was held"))
 NAMED_LEAST = 0.97  # of NR_FREE_PAGES, idle
-
-
-def mem_available():
-    """Bytes of memory that this machine can still give."""
-    for line in pathlib.Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) << 10
-    return 0
 
 
 def has_room(what, need_len):
@@ -258,9 +250,7 @@ def table(runs, held):
         for init in (0, 1):
             got = pick(runs, case, key, init=init)
             if got:
-                median = statistics.median(got)
-                lines.append(f"{case} 8 GiB, init_on_alloc={init}: {median:.4g} {what}; wanted: at most {most}: "
-                             f"{'reached' if median <= most else 'MISSED'}")
+                lines.append(verdict(f"{case} 8 GiB, init_on_alloc={init}", statistics.median(got), most, f" {what}"))
     for init in (0, 1):
         got = [pages / free for pages, free in zip(pick(runs, "idle", "pages", init=init),
                                                    pick(runs, "idle", "nr_free_pages", init=init))]

@@ -5,6 +5,7 @@ How a guest is started, and where its memory lies on the host, is for umlguest.p
 """
 
 import collections
+import contextlib
 import json
 import os
 import re
@@ -136,15 +137,15 @@ class LinuxGuest(Child):
             thread.start()
         try:
             self.booted(boot_timeout)
-            self.memory_files = list(self._find_memory())
-            if sum(os.stat(path).st_size for path in self.memory_files) < mem_len:
+            self.memory_files = self._find_memory()
+            if self.memory_files is not None and sum(os.stat(path).st_size for path in self.memory_files) < mem_len:
                 raise HarnessError("the guest's memory is not there")
         except BaseException:
             self.kill()
             raise
 
     def _find_memory(self):
-        """The files in /proc that are the guest's memory."""
+        """The files in /proc that are the guest's memory, None where there is no such file."""
         raise NotImplementedError
 
     def booted(self, timeout=120):
@@ -162,7 +163,8 @@ class LinuxGuest(Child):
                 self._changed.notify_all()
 
     def _read_answers(self, fd):
-        with os.fdopen(fd, "rb") as pipe:
+        # a guest that dies may leave what it was sent unread
+        with os.fdopen(fd, "rb") as pipe, contextlib.suppress(ConnectionResetError):
             for raw in pipe:
                 number, status, text = raw.decode().rstrip("\r\n").split(" ", 2)
                 with self._changed:

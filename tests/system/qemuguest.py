@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import re
 import socket
 import tempfile
 import time
@@ -23,14 +24,18 @@ class Guest(LinuxGuest):
     too (modules), mem_mib: the guest's RAM, in equal parts for each of the nodes, device: the
     balloon device and its properties, none where it is empty, append: more words for the kernel's
     command line, arguments: more for QEMU, incoming: where a guest migrates from, that is then
-    continued by arrive(), log: where the console goes, else nowhere but to self.console.
+    continued by arrive(), accel, cpu: what runs it, and what it sees of that, in_file: whether its
+    memory is a file of the host's, else it is what QEMU takes by default, log: where the console
+    goes, else nowhere but to self.console.
     """
 
     def __init__(self, kernel, initrd, files=(), mem_mib=512, cpus=1, nodes=1,
                  device="virtio-balloon-pci", append=(), arguments=(), image="vmlinux",
-                 incoming=None, qemu="qemu-system-x86_64", log=None, boot_timeout=120):
+                 incoming=None, qemu="qemu-system-x86_64", accel="tcg,thread=multi", cpu="max",
+                 in_file=True, log=None, boot_timeout=120):
         kernel = pathlib.Path(kernel)
         self._incoming = incoming
+        self._in_file = in_file
         self.qmp = None
         self._modules = [kernel / "modules" / f"{name}.ko" for name in BASE_MODULES]
         folder = tempfile.mkdtemp(prefix="vbb-guest-")
@@ -41,7 +46,7 @@ class Guest(LinuxGuest):
                                           archive([*self._modules, *files]))
         ours, theirs = socket.socketpair()
         argv = [qemu, "-nodefaults", "-no-user-config", "-display", "none", "-M", "pc",
-                "-accel", "tcg,thread=multi", "-cpu", "max", "-m", f"{mem_mib}M",
+                "-accel", accel, "-cpu", cpu, "-m", f"{mem_mib}M",
                 "-smp", f"{cpus},sockets={nodes}",
                 "-kernel", kernel / image, "-initrd", ramdisk, "-append",
                 " ".join(["console=ttyS0", "vbb_tty=/dev/ttyS1", "printk.time=0", "panic=-1",
@@ -52,7 +57,7 @@ class Guest(LinuxGuest):
                 "-chardev", f"socket,id=agent,fd={theirs.fileno()}", "-serial", "chardev:agent",
                 "-chardev", f"socket,id=qmp,path={self._qmp_path},server=on,wait=off",
                 "-mon", "chardev=qmp,mode=control"]
-        for node in range(nodes):
+        for node in range(nodes if in_file else 0):
             argv += ["-object", f"memory-backend-memfd,id=ram{node},share=on,"
                                 f"size={mem_mib // nodes}M"]
             if nodes == 1:
@@ -79,7 +84,9 @@ class Guest(LinuxGuest):
         """Migrates and returns what QEMU says of it; the guest is then stopped here."""
         self.qmp.execute("migrate", uri=uri)
         deadline = time.monotonic() + timeout
-        while (info := self.qmp.execute("query-migrate"))["status"] != "completed":
+        # it is completed before it is known how long that took
+        while not ((info := self.qmp.execute("query-migrate"))["status"] == "completed" and
+                   info["total-time"]):
             if info["status"] == "failed" or time.monotonic() > deadline:
                 raise HarnessError(f"the migration does not end: {info}")
             time.sleep(0.05)
@@ -95,9 +102,16 @@ class Guest(LinuxGuest):
         self.held_len = source.held_len
 
     def _find_memory(self):
-        for entry in pathlib.Path(f"/proc/{self.pid}/fd").iterdir():
-            if os.readlink(entry).startswith("/memfd:memory-backend-memfd"):
-                yield entry
+        if not self._in_file:
+            return None
+        return [entry for entry in pathlib.Path(f"/proc/{self.pid}/fd").iterdir()
+                if os.readlink(entry).startswith("/memfd:memory-backend-memfd")]
+
+    def host_len(self):
+        if self._in_file:
+            return super().host_len()
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        return int(re.search(r"RssAnon:\s+(\d+) kB", status)[1]) << 10
 
     def reset(self, timeout=120):
         """Pushes the reset button and waits until the guest is there again."""
