@@ -236,6 +236,10 @@ class PciMachine(Machine):
     def __init__(self, qemu, device="virtio-balloon-bmap-pci", machine="pc", **kwargs):
         self.PLACE = ("-M", f"{machine},memory-backend=ram0")
         super().__init__(qemu, device, **kwargs)
+        self._find()
+
+    def _find(self):
+        """Finds the device's registers, and lets it see memory."""
         self._at = {}
         at = self._config(0x34) & 0xff
         while at:
@@ -268,6 +272,18 @@ class PciMachine(Machine):
             return self.command("writew", self._at[self.NOTIFY] + 4 * value, value)
         where, width = self.REGISTERS[offset]
         return self.command("write" + width, self._at[self.COMMON] + where, value)
+
+    def unplug(self):
+        self.qmp.execute("device_del", id="balloon")
+        # the guest's ACPI takes slot 4 out
+        self.command("outl", 0xae08, 1 << 4)
+        if self.qmp.wait_event("DEVICE_DELETED", 10, lambda data: data.get("device") == "balloon") is None:
+            raise HarnessError("the device does not go")
+
+    def plug(self, driver):
+        bus, slot = self.BUS.split(",addr=")
+        self.qmp.execute("device_add", driver=driver, id="balloon", bus=bus, addr=slot)
+        self._find()
 
     def reset_queue(self, index):
         """The driver takes one queue back, and makes it anew."""

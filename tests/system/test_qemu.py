@@ -394,6 +394,22 @@ def test_queue_reset(rig):
     no_faults(machine)
 
 
+def test_unplug(rig):
+    """The device goes in the middle of a message, with buffers parked; then there is a new one."""
+    machine = rig.machine(device=PCI_DEVICE, kind=PciMachine)
+    for _ in range(3):
+        machine.start()
+        Peer(machine)
+        message = hostile(machine)
+        machine.queues[INFLATE].put([(machine.buffer(message), len(message))])
+        check(machine.property("runs") < NR_HOSTILE, "not in the middle")
+        machine.unplug()
+        machine.plug(PCI_DEVICE)
+        machine.start()
+        check(machine.inflate(extents([(DATA, 1)]))[:2] == (1, OK), "the new one")
+        no_faults(machine)
+
+
 def test_broken_ring(rig):
     """Where the ring itself is broken the device wants a reset, and a reset is all it needs."""
     machine = rig.started()
@@ -939,6 +955,12 @@ def test_drop_cache(rig):
     cmd, ident, arg0, arg1 = peer.next()
     check((cmd, arg0, arg1) == (DROP_CACHE, 3, 0), "the request")
     peer.answer(header(struct.pack("<Q", 1234), cmd=DROP_CACHE, form=VALUES, req_id=ident))
+    poll(lambda: machine.property("dropped-pages") == 1234, 5, "the number so far")
+    try:
+        machine.qmp.execute("qom-set", path=BALLOON, property="drop-cache", value=1)
+        check(False, "a second request was taken")
+    except QmpError:
+        pass
     peer.end(ident, cmd=DROP_CACHE)
     poll(lambda: machine.property("dropped-pages") == 1234, 5, "the number")
     no_faults(machine)
@@ -950,11 +972,12 @@ def main():
     options = parser.parse_args()
     if not options.list and not options.qemu:
         options.qemu = script("qemu")
-    tests = [test_features, test_stock_features, test_request_queue, test_inflate, test_old_format,
-             test_not_ram, test_rom, test_backends, test_host_pages, test_malformed, test_cuts, test_stall, test_reset,
-             test_queue_reset, test_broken_ring, test_balloon, test_trace, test_old_machines, test_stop, test_unused, test_later_write, test_late_answer, test_silent, test_nonsense,
-             test_cancelled, test_stopped, test_busy, test_migrate_message, test_there_and_back,
-             test_postcopy, test_postcopy_inflate, test_switched_off, test_snapshot, test_drop_cache]
+    tests = [test_features, test_stock_features, test_request_queue, test_inflate, test_old_format, test_not_ram,
+             test_rom, test_backends, test_host_pages, test_malformed, test_cuts, test_stall, test_reset,
+             test_queue_reset, test_unplug, test_broken_ring, test_balloon, test_trace, test_old_machines,
+             test_stop, test_unused, test_later_write, test_late_answer, test_silent, test_nonsense,
+             test_cancelled, test_stopped, test_busy, test_migrate_message, test_there_and_back, test_postcopy,
+             test_postcopy_inflate, test_switched_off, test_snapshot, test_drop_cache]
     plan = [(test.__name__[5:].replace("_", " "), lambda log: Rig(options, log), test, (), {})
             for test in tests]
     return tap.run(plan, options)

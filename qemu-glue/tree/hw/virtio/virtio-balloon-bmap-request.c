@@ -20,6 +20,10 @@
 
 #define DECODE_STEPS    1024
 #define ARM_LEN_MAX     (1 * GiB)
+
+/* Some 1 ms of counting and clearing bits: a step of what is left out */
+#define LEAVE_OUT_LEN_MAX   (64 * GiB)
+
 #define ARM_NS          (1 * SCALE_MS)
 
 /* A guest that did not obey for so long is not waited for any more. */
@@ -234,15 +238,18 @@ void vbmap_request_begin(VBMapQueue *q)
     }
 }
 
-/* A run of unused pages, or what is left of it: a call a block of RAM. */
-static void leave_out(VBMapQueue *q)
+/*
+ * A run of unused pages, or what is left of it: a call a block of RAM, for all
+ * that but the largest guests name. Returns the work: the bytes of bits.
+ */
+static uint64_t leave_out(VBMapQueue *q)
 {
     VBMapCounters *c = &q->dev->counters;
     struct vbb_span whole;
     VBMapPiece piece;
 
-    if (!vbmap_piece_get(&piece, &q->rest, BIT_ULL(63))) {
-        return;
+    if (!vbmap_piece_get(&piece, &q->rest, LEAVE_OUT_LEN_MAX)) {
+        return 0;
     }
     whole = (struct vbb_span){ piece.offset, piece.span.len };
     /* some blocks do not migrate */
@@ -254,9 +261,10 @@ static void leave_out(VBMapQueue *q)
         qemu_guest_free_page_hint(piece.block->host + whole.gpa, whole.len);
     }
     vbmap_piece_put(&piece);
+    return piece.span.len >> (qemu_target_page_bits() + 3);
 }
 
-/* Returns 1 where there was something, else as vbb_dec_next(). */
+/* The next run or value; returns as vbb_dec_next(). */
 static int apply(VBMapQueue *q)
 {
     VBMapRequests *r = &q->dev->requests;
@@ -264,10 +272,6 @@ static int apply(VBMapQueue *q)
     uint64_t value;
     int err;
 
-    if (q->rest.len) {
-        leave_out(q);
-        return 1;
-    }
     vbb_dec_set_budget(&q->dec, DECODE_STEPS);
     if (q->dec.hdr.format == VIRTIO_BALLOON_FORMAT_VALUES) {
         err = vbb_dec_next_value(&q->dec, &value);
@@ -294,6 +298,9 @@ uint64_t vbmap_request_step(VBMapQueue *q)
         q->dev->counters.answers_dropped++;
         vbmap_queue_end(q, 0);
         return 0;
+    }
+    if (q->rest.len) {
+        return leave_out(q);
     }
     err = apply(q);
     if (err > 0 || err == VBB_E_BUDGET) {
@@ -331,11 +338,12 @@ static void set_drop_cache(Object *obj, Visitor *v, const char *name,
         error_setg(errp, "the guest takes no requests");
         return;
     }
-    dev->requests.dropped_pages = 0;
     err = ask(dev, VIRTIO_BALLOON_CMD_DROP_CACHE, what);
-    if (err == VBB_E_AGAIN) {
+    if (!err) {
+        dev->requests.dropped_pages = 0;
+    } else if (err == VBB_E_AGAIN) {
         error_setg(errp, "the guest is still at an earlier request");
-    } else if (err) {
+    } else {
         error_setg(errp, "what to drop is 1 (page cache), 2 (slab) or 3");
     }
 }
