@@ -20,7 +20,7 @@
 #include "requests.h"
 
 /* A zone's lock, and with it interrupts, is let go after this; it is well below what may be */
-#define VBB_WALK_LOCK_NS (50 * NSEC_PER_USEC)
+#define VBB_WALK_LOCK_NS (25 * NSEC_PER_USEC)
 
 /* Frames looked at between two looks at the clock */
 #define VBB_WALK_CLOCK 64

@@ -3,6 +3,7 @@
 
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -70,6 +71,11 @@ class Guest(LinuxGuest):
         return []
 
 
+    def preempted(self):
+        """How often the host has taken the CPU away from the guest's kernel since it booted."""
+        status = pathlib.Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+        return int(re.search(r"nonvoluntary_ctxt_switches:\s*(\d+)", status)[1])
+
     def sleep(self, state, timeout=60):
         """Sends the guest to sleep, "freeze" or "mem", and wakes it up."""
         nr_lines = len(self.console)
@@ -83,6 +89,27 @@ class Guest(LinuxGuest):
         os.kill(self.pid, signal.SIGUSR1)
         self.finish(command, timeout)
         self.wait_line("PM: suspend exit", nr_lines, timeout)
+
+
+def own_time(guest, most, action, took, tries=10):
+    """A time that the guest takes for something, without what the host takes from it meanwhile.
+
+    action() does it, and took() then says how long that took. Where the host has taken the CPU away
+    the time is the host's, and it is done again. So it is where it took longer than most, up to
+    three times: a hypervisor takes the CPU unseen, but not each time that the same is done. Returns
+    the time, None where the host was in all of them, and in how many it was.
+    """
+    times, nr_preempted = [], 0
+    while len(times) < 3 and nr_preempted < tries:
+        before = guest.preempted()
+        action()
+        if guest.preempted() != before:
+            nr_preempted += 1
+            continue
+        times.append(took())
+        if times[-1] <= most:
+            break
+    return min(times, default=None), nr_preempted + max(len(times) - 1, 0)
 
 
 class Device(Child):
