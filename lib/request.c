@@ -48,6 +48,11 @@ int vbb_req_store(const struct vbb_req *req, const struct vbb_seg *seg, size_t n
 	return (int)len;
 }
 
+/*@ assigns \nothing;
+  @ ensures \result \in {0, VBB_E_CMD, VBB_E_REQ_ARG};
+  @ ensures \result != VBB_E_CMD <==> cmd == VIRTIO_BALLOON_CMD_GET_UNUSED_PAGES ||
+  @   cmd == VIRTIO_BALLOON_CMD_DROP_CACHE || cmd == VIRTIO_BALLOON_CMD_CANCEL;
+  @*/
 /* Is there such a command, with such arguments? 0, or VBB_E_CMD or VBB_E_REQ_ARG */
 static int vbb_req_check(vbb_u16 cmd, vbb_u64 arg0, vbb_u64 arg1)
 {
@@ -75,6 +80,14 @@ void vbb_host_init(struct vbb_host *h, vbb_u64 next_id)
 	vbb_host_reset(h);
 }
 
+/*@ requires \valid(h) && \valid(r) && \valid(req) && \separated(r, req);
+  @ requires r == &h->work || r == &h->cancel;
+  @ requires \separated(h, req) && h->next_id != 0;
+  @ assigns *r, req->id, h->next_id;
+  @ ensures r->state == VBB_HOST_OPEN && r->cmd == req->cmd;
+  @ ensures r->id == req->id == \old(h->next_id);
+  @ ensures h->next_id == (\old(h->next_id) == 0xffffffffffffffff ? 0 : \old(h->next_id) + 1);
+  @*/
 /* Give a request an id. The counter stops at 0, so that no id comes twice. */
 static void vbb_host_ask(struct vbb_host *h, struct vbb_host_req *r, struct vbb_req *req)
 {
@@ -123,6 +136,12 @@ void vbb_host_forget(struct vbb_host *h)
 		h->work.state = VBB_HOST_FORGOTTEN;
 }
 
+/*@ requires \valid(h);
+  @ assigns \result \from h, *h, id;
+  @ ensures \result == &h->work || \result == &h->cancel || \result == \null;
+  @ ensures \result != \null <==> vbb_host_known(*h, id);
+  @ ensures \result != \null ==> \result->id == id && \result->state != VBB_HOST_CLOSED;
+  @*/
 static struct vbb_host_req *vbb_host_find(struct vbb_host *h, vbb_u64 id)
 {
 	if (h->work.state != VBB_HOST_CLOSED && h->work.id == id)
@@ -145,6 +164,11 @@ int vbb_host_close(struct vbb_host *h, vbb_u64 id)
 	return 0;
 }
 
+/*@ requires \valid_read(hdr);
+  @ assigns \nothing;
+  @ ensures \result \in {0, VBB_E_PAYLOAD, VBB_E_FORMAT};
+  @ ensures \result == 0 && cmd == VIRTIO_BALLOON_CMD_CANCEL ==> hdr->bmap_len == 0;
+  @*/
 /* Does a command answer with such a payload? 0, or the fault */
 static int vbb_req_check_payload(vbb_u16 cmd, const struct vbb_hdr *hdr)
 {
@@ -188,6 +212,10 @@ void vbb_guest_init(struct vbb_guest *g)
 	g->nr_ends = 0;
 }
 
+/*@ requires \valid_read(g) && g->nr_ends <= VBB_GUEST_NR_ENDS;
+  @ assigns \nothing;
+  @ ensures \result != 0 <==> vbb_guest_open_id(*g, id);
+  @*/
 /* Is a request open: served, or its end not sent yet? */
 static bool vbb_guest_is_open(const struct vbb_guest *g, vbb_u64 id)
 {
@@ -195,12 +223,22 @@ static bool vbb_guest_is_open(const struct vbb_guest *g, vbb_u64 id)
 
 	if (g->state != VBB_GUEST_IDLE && g->req.id == id)
 		return true;
+	/*@ loop invariant 0 <= i <= g->nr_ends;
+	  @ loop invariant \forall integer k; 0 <= k < i ==> g->end[k].id != id;
+	  @ loop assigns i;
+	  @ loop variant g->nr_ends - i;
+	  @*/
 	for (i = 0; i < g->nr_ends; i++)
 		if (g->end[i].id == id)
 			return true;
 	return false;
 }
 
+/*@ requires \valid(g) && \valid_read(req) && g->nr_ends < VBB_GUEST_NR_ENDS;
+  @ assigns g->nr_ends, g->end[g->nr_ends];
+  @ ensures g->nr_ends == \old(g->nr_ends) + 1;
+  @ ensures g->end[\old(g->nr_ends)].id == req->id && g->end[\old(g->nr_ends)].flag == flag;
+  @*/
 /* There is room: vbb_guest_ready() kept it. */
 static void vbb_guest_put_end(struct vbb_guest *g, const struct vbb_req *req, vbb_u16 flag)
 {
@@ -212,6 +250,15 @@ static void vbb_guest_put_end(struct vbb_guest *g, const struct vbb_req *req, vb
 	g->nr_ends++;
 }
 
+/*@ requires \valid(g) && \valid_read(req) && \separated(g, req) && vbb_guest_ok(*g);
+  @ requires vbb_guest_nr_open(*g) < VBB_GUEST_NR_ENDS && !vbb_guest_open_id(*g, req->id);
+  @ assigns g->state, g->nr_ends, g->end[g->nr_ends];
+  @ ensures ok: vbb_guest_ok(*g);
+  @ ensures keeps: vbb_guest_keeps(\old(*g), *g);
+  @ ensures \result == VBB_GUEST_CANCEL || \result == VBB_GUEST_CANCEL_NONE;
+  @ ensures one: g->nr_ends == \old(g->nr_ends) + 1 && g->end[g->nr_ends - 1].id == req->id;
+  @ ensures state: g->state == VBB_GUEST_IDLE <==> \old(g->state) == VBB_GUEST_IDLE;
+  @*/
 static int vbb_guest_cancel(struct vbb_guest *g, const struct vbb_req *req)
 {
 	if (!vbb_guest_is_open(g, req->arg0)) {
@@ -291,6 +338,13 @@ void vbb_guest_end_sent(struct vbb_guest *g)
 	if (!g->nr_ends)
 		return;
 	g->nr_ends--;
+	/*@ loop invariant 0 <= i <= g->nr_ends;
+	  @ loop invariant \forall integer k; 0 <= k < i ==> g->end[k] == \at(*g, Pre).end[k + 1];
+	  @ loop invariant \forall integer k; i <= k <= g->nr_ends ==>
+	  @   g->end[k] == \at(*g, Pre).end[k];
+	  @ loop assigns i, g->end[0 .. VBB_GUEST_NR_ENDS - 1];
+	  @ loop variant g->nr_ends - i;
+	  @*/
 	for (i = 0; i < g->nr_ends; i++)
 		g->end[i] = g->end[i + 1];
 }

@@ -371,6 +371,10 @@ VBB_PUBLIC bool vbb_guest_next_end(const struct vbb_guest *g, struct vbb_hdr *hd
  */
 VBB_PUBLIC void vbb_guest_end_sent(struct vbb_guest *g);
 
+#ifdef __FRAMAC__
+#include "proof/request.h"
+#endif
+
 VBB_END_DECLS
 
 #endif
