@@ -105,9 +105,11 @@ static void check_line(const char *line, size_t len)
 {
 	static const char *const kinds[] = { "QMP", "return", "error", "event" };
 	struct json_tokener *tokener = json_tokener_new();
-	struct json_object *msg = json_tokener_parse_ex(tokener, line, (int)len);
+	struct json_object *msg;
 	unsigned int i, nr = 0;
 
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	msg = json_tokener_parse_ex(tokener, line, (int)len);
 	fuzz_check(json_tokener_get_error(tokener) == json_tokener_success);
 	fuzz_check(json_object_is_type(msg, json_type_object));
 	for (i = 0; i < 4; i++)
