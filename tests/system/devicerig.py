@@ -141,7 +141,7 @@ class Rig:
             wrong.append(f"{freed} bytes freed, not {len(pages) * fe.PAGE_LEN}")
         return wrong
 
-    def send(self, ring, message, into=16, cuts=(), indirect=False, timeout=10):
+    def send(self, ring, message, into=16, cuts=(), indirect=False, timeout=60):
         """A message and its result: (used length, result or None)."""
         self.front.write(BUFFER, message)
         edges = [0, *sorted(cuts), len(message)]
@@ -168,6 +168,23 @@ class Rig:
             memory.close()
 
 
+class Latencies:
+    """How much CPU time a device uses before it answers on its control socket: what others use does not count."""
+
+    def __init__(self, device):
+        self.device, self.seconds = device, []
+
+    def measure(self):
+        begin = self.device.cpu_seconds()
+        self.device.qmp.execute("query-balloon")
+        self.seconds.append(self.device.cpu_seconds() - begin)
+
+    def check(self, case, what=None):
+        """20 ms are promised."""
+        case.assertGreater(len(self.seconds), 3, what)
+        case.assertLess(sorted(self.seconds)[len(self.seconds) * 9 // 10], 0.02)
+
+
 class Case(unittest.TestCase):
     """Every device of a test must end with status 0 on SIGTERM and leave nothing behind."""
 
@@ -182,7 +199,7 @@ class Case(unittest.TestCase):
     def end(self, device):
         if device.alive():
             device.process.terminate()
-            self.assertEqual(device.wait(10), 0, pathlib.Path(device.log).read_text(encoding="utf-8"))
+            self.assertEqual(device.wait(60), 0, pathlib.Path(device.log).read_text(encoding="utf-8"))
             self.assertEqual(os.listdir(os.path.dirname(device.socket)), ["log"], "a socket was left")
 
     def rig(self, device=None, *options, **more):
@@ -193,7 +210,7 @@ class Case(unittest.TestCase):
     def faults(self, device):
         return {name: count for name, count in device.counters()["faults"].items() if count}
 
-    def wait_for(self, condition, timeout=10):
+    def wait_for(self, condition, timeout=60):
         deadline = time.monotonic() + timeout
         while not condition():
             self.assertLess(time.monotonic(), deadline, "not in time")

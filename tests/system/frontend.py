@@ -142,7 +142,7 @@ class Ring:
     def kick(self):
         os.eventfd_write(self.kick_fd, 1)
 
-    def wait(self, timeout=10):
+    def wait(self, timeout=60):
         """The next used chain: (head, bytes written); None after a time without one."""
         deadline = time.monotonic() + timeout
         while struct.unpack("<H", self.front.read(self.used + 2, 2))[0] == self.last_used:
@@ -166,7 +166,7 @@ class Ring:
 class FrontEnd:
     """A connection to a device. Each request asks for an acknowledgement where that was negotiated."""
 
-    def __init__(self, path, timeout=10):
+    def __init__(self, path, timeout=60):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.connect(path)
         self.sock.settimeout(timeout)
@@ -250,7 +250,7 @@ class FrontEnd:
     def set_actual(self, nr_pages):
         self.request(SET_CONFIG, struct.pack("=3I", 4, 4, 0) + struct.pack("<I", nr_pages))
 
-    def config_changes(self, timeout=5):
+    def config_changes(self, timeout=60):
         """How often the device has told of a change, at least once within the time."""
         if not select.select([self.backend], [], [], timeout)[0]:
             return 0

@@ -176,7 +176,7 @@ class QmpServer(Case):
         with subprocess.Popen(arguments) as again:
             try:
                 self.wait_for(lambda: self.connects(device.socket))
-                other = subprocess.run(arguments, capture_output=True, text=True, timeout=5, check=False)
+                other = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False)
                 self.assertEqual(other.returncode, 71)
                 self.assertIn(device.socket, other.stderr)
             finally:
@@ -186,7 +186,7 @@ class QmpServer(Case):
         # nor is what was never a socket
         other = pathlib.Path(folder, "qmp")
         other.write_text("precious", encoding="utf-8")
-        done = subprocess.run(arguments, capture_output=True, timeout=5, check=False)
+        done = subprocess.run(arguments, capture_output=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 71)
         self.assertEqual(other.read_text(encoding="utf-8"), "precious")
         self.assertFalse(os.path.exists(device.socket))
@@ -200,12 +200,12 @@ class QmpServer(Case):
         for arguments in ((), ("--socket", "x"), ("--qmp", "x"), ("--socket", "x", "--qmp", "y", "z"),
                           ("--socket", "x", "--qmp", "y", "--ram", "1X"), ("--socket", "x", "--qmp", "y", "--ram", "0"),
                           ("--socket", "x", "--qmp", "y", "--ram", "99999999T"), ("--what",)):
-            done = subprocess.run([self.vbb, "device", *arguments], capture_output=True, timeout=5, check=False)
+            done = subprocess.run([self.vbb, "device", *arguments], capture_output=True, timeout=60, check=False)
             self.assertEqual(done.returncode, 64, arguments)
-        done = subprocess.run([self.vbb, "device", "--socket", "x" * 200, "--qmp", "y"], capture_output=True, timeout=5,
+        done = subprocess.run([self.vbb, "device", "--socket", "x" * 200, "--qmp", "y"], capture_output=True, timeout=60,
                               check=False)
         self.assertEqual(done.returncode, 71)
-        done = subprocess.run([self.vbb, "device", "--help"], capture_output=True, text=True, timeout=5, check=False)
+        done = subprocess.run([self.vbb, "device", "--help"], capture_output=True, text=True, timeout=60, check=False)
         self.assertEqual(done.returncode, 0)
         self.assertIn("--page-by-page", done.stdout)
 
