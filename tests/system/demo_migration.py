@@ -145,10 +145,14 @@ class Bench:
         kind, mem_len, inflate_len = case
         given = [] if kind == "idle" else [
             "-object", f"memory-backend-ram,id=ram,size={mem_len},prealloc=on", "-machine", "memory-backend=ram"]
+        self.reserve.take(mem_len)
+        if given:
+            self.reserve.give()
         with self.guest(pair, mem_len, init, given) as guest:
+            self.reserve.give()
             guest.hold(HELD_MIB)
             if kind == EVERY_SECOND:
-                guest.scatter(2)
+                guest.scatter(2, (guest.free_len() - ROOM_MIB * MIB) // MIB)
             self.insmod(guest, pair)
             before = guest.host_len()
             inflate_ms, device_ms = self.resize(guest, mem_len - inflate_len)
@@ -359,8 +363,8 @@ def main():
     args = parser.parse_args()
     args.guest_mem = args.guest_mem or (GIB if args.quick else 8 * GIB)
     args.reps = args.reps or (1 if args.quick else REPS)
-    if args.guest_mem % (16 * MIB) or args.guest_mem < GIB or args.reps < 1:
-        parser.error("a guest has 1G at least, in multiples of 16M")
+    if args.guest_mem % (16 * MIB) or args.guest_mem < (1 if args.quick else 4) * GIB or args.reps < 1:
+        parser.error("a guest has 4G at least, with --quick 1G, in multiples of 16M")
     need_len = 2 * args.guest_mem + GIB
     if mem_available() < need_len:
         parser.error(f"two guests need {need_len // MIB} MiB, {mem_available() // MIB} MiB are available: --guest-mem?")

@@ -266,9 +266,10 @@ class LinuxGuest(Child):
         self.populate()
         return int(dict(pair.split("=") for pair in text.split())["pinned"])
 
-    def scatter(self, step, timeout=300):
-        """Like fragment(), but neither the guest nor the host touches more than what is pinned."""
-        return int(dict(pair.split("=") for pair in self.run(f"scatter {step}", timeout).split())["pinned"])
+    def scatter(self, step, mib="", timeout=300):
+        """Like fragment(), of so much memory, but nobody touches more than what is pinned."""
+        text = self.run(f"scatter {step} {mib}".rstrip(), timeout)
+        return int(dict(pair.split("=") for pair in text.split())["pinned"])
 
     def occupy(self, timeout=300):
         """Takes all memory but little, until vacate(); does not touch it."""

@@ -484,8 +484,11 @@ static int pin_window(int fd, int pagemap, uint64_t first_page, size_t nr_pages,
 	return rc;
 }
 
-/* Takes all memory and gives back all but every step'th frame; or, untouched, every step'th page. */
-static int fragment(uint64_t step, bool touch)
+/*
+ * Takes nr_mib, or all memory there is, and gives back all but every step'th frame; or, untouched,
+ * every step'th page.
+ */
+static int fragment(uint64_t step, uint64_t nr_mib, bool touch)
 {
 	uint64_t taken_mib = 0;
 	uint64_t nr_pinned = 0;
@@ -514,7 +517,7 @@ static int fragment(uint64_t step, bool touch)
 			rc = fail("F_SETPIPE_SZ");
 	}
 	if (!rc) {
-		fd = take(UINT64_MAX, touch, &taken_mib);
+		fd = take(nr_mib, touch, &taken_mib);
 		rc = fd < 0 ? -1 : 0;
 	}
 	nr_pages = taken_mib * CHUNK_PAGES;
@@ -628,9 +631,12 @@ static int execute(char *line)
 	if (!strcmp(command, "cached"))
 		return cache_check(number);
 	if (!strcmp(command, "fragment"))
-		return number ? fragment(number, true) : fail_with("fragment: the step is 0");
-	if (!strcmp(command, "scatter"))
-		return number ? fragment(number, false) : fail_with("scatter: the step is 0");
+		return number ? fragment(number, UINT64_MAX, true) : fail_with("fragment: the step is 0");
+	if (!strcmp(command, "scatter")) {
+		strsep(&line, " ");
+		return number ? fragment(number, line ? strtoull(line, NULL, 0) : UINT64_MAX, false) :
+				fail_with("scatter: the step is 0");
+	}
 	if (!strcmp(command, "rmmod"))
 		return syscall(SYS_delete_module, rest, O_NONBLOCK) ? fail("delete_module") : 0;
 	if (!strcmp(command, "hold")) {
