@@ -666,10 +666,8 @@ static void test_tshark(void **state)
 	int fd;
 
 	(void)state;
-	if (system("command -v tshark >/dev/null 2>&1")) {
-		print_message("# SKIP tshark is not installed\n");
-		skip();
-	}
+	if (system("command -v tshark >/dev/null 2>&1"))
+		test_skip("tshark is not installed");
 	fd = mkstemp(path);
 	assert_true(fd >= 0);
 	file = fdopen(fd, "wb");
