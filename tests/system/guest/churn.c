@@ -22,9 +22,11 @@
 
 #include "guest.h"
 
-#define RUN_PAGES	64u
+/* At a time: mostly few pages, but also more than the kernel keeps at hand for each CPU */
+#define RUN_BITS	12
+#define RUN_PAGES	(1u << RUN_BITS)
 #define HUGE_PAGES	512u
-#define SLAB_ITEMS	4096u
+#define SLAB_ITEMS	8192u
 #define SLAB_FILES	64u
 #define NAME_LEN	24u
 #define FILE_PATH	"/mem/churn"
@@ -78,7 +80,7 @@ struct worker;
 /* A kind of memory, in items that are pages or smaller. -1 is an error, and errno. */
 struct kind {
 	const char *name;
-	unsigned int run;		/* so many items at a time, aligned; 0: up to RUN_PAGES anywhere */
+	unsigned int run;		/* so many items at a time, aligned; 0: less than RUN_PAGES anywhere */
 	bool persistent;		/* what was dropped can still be read */
 	int (*open)(struct worker *w);
 	int (*put)(struct worker *w, uint64_t nr, const void *buf);
@@ -346,7 +348,7 @@ static void step(struct worker *w)
 		count = w->kind->run;
 		first = next_random(w) % (w->nr / count) * count;
 	} else {
-		count = 1 + next_random(w) % RUN_PAGES;
+		count = 1 + next_random(w) % (1u << next_random(w) % RUN_BITS);
 		first = next_random(w) % (w->nr - count);
 	}
 	check_run(w, first, count);
@@ -360,7 +362,7 @@ static void step(struct worker *w)
 
 static void work(struct worker *w)
 {
-	unsigned int run = w->kind->run ? w->kind->run : RUN_PAGES;
+	unsigned int run = w->kind->run ? w->kind->run : HUGE_PAGES;
 	uint64_t begun;
 
 	signal(SIGCHLD, SIG_DFL);
@@ -396,7 +398,7 @@ int churn(uint64_t nr_mib, uint64_t mib_per_s, const char *cache)
 
 	if (nr_workers)
 		return fail_with("churn: there is one already");
-	if (nr_pages < 2 * HUGE_PAGES)
+	if (nr_pages < 2 * RUN_PAGES)
 		return fail_with("churn: so little is no fun");
 	if (!shared)
 		shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
