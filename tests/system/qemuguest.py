@@ -37,7 +37,9 @@ class Guest(LinuxGuest):
         self._incoming = incoming
         self._in_file = in_file
         self.qmp = None
-        self._modules = [kernel / "modules" / f"{name}.ko" for name in BASE_MODULES]
+        paths = [kernel / "modules" / f"{name}.ko" for name in BASE_MODULES]
+        # a newer kernel has some of them in itself
+        self._modules = [path for path in paths if path.exists()]
         folder = tempfile.mkdtemp(prefix="vbb-guest-")
         self._qmp_path = os.path.join(folder, "qmp")
         ramdisk = os.path.join(folder, "initrd")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 """Debian's stock kernel, its driver and ours, with the balloon device of Debian's QEMU. Prints TAP.
 
-test_stock.py [--qemu PROGRAM] [--device NAME] [--filter TEXT] [--list]
+test_stock.py [--new] [--qemu PROGRAM] [--device NAME] [--filter TEXT] [--list]
 
 Each test runs with the stock driver, which shows that it asks for nothing unheard-of, and with
 ours, which must do all that the stock driver does. Each boots its own guest.
@@ -44,8 +44,8 @@ class Driver:
 class Kernel:
     """Debian's kernel, its initial ramdisk and both drivers."""
 
-    def __init__(self):
-        self.folder = pathlib.Path(script("stock-kernel"))
+    def __init__(self, *arguments):
+        self.folder = pathlib.Path(script("stock-kernel", *arguments))
         self.initrd = script("guest-initramfs")
         ours = pathlib.Path(script("guest-module", self.folder / "build", TOP / "kernel-glue"))
         self.stock = Driver("stock", self.folder / "modules" / "virtio_balloon.ko")
@@ -503,9 +503,10 @@ def main():
     parser = tap.arguments(__doc__)
     parser.add_argument("--qemu", default="qemu-system-x86_64", help="the QEMU to run")
     parser.add_argument("--device", default="virtio-balloon-pci", help="its balloon device")
+    parser.add_argument("--new", action="store_true", help="the newest kernel that Debian backports")
     options = parser.parse_args()
     try:
-        kernel = Kernel()
+        kernel = Kernel(*["--new"] * options.new)
     except subprocess.CalledProcessError as error:
         print(f"Bail out! {error.cmd[0]} failed")
         return 1
