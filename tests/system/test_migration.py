@@ -322,10 +322,10 @@ def inflated(rig):
 def inflating(rig):
     """A balloon that is under way goes on at the other side."""
     rig.start(module="format=bitmap")
-    target = MEM_MIB // 4 * MIB
+    target = MEM_MIB // 2 * MIB
     rig.guest.qmp.execute("balloon", value=target)
     rig.migrate()
-    poll(lambda: rig.guest.actual_len() == target, 60, "inflate")
+    poll(lambda: rig.guest.actual_len() == target, 120, "inflate")
     tap.intact(rig.guest)
 
 
@@ -345,7 +345,7 @@ def cancelled(rig):
 def unloaded(rig):
     """The driver goes in the middle, and comes again."""
     rig.start()
-    rig.begin(bandwidth=LIMITED)
+    rig.begin(bandwidth=MIB)
     rig.sent(MIB)
     rig.guest.rmmod("virtio_balloon_bmap")
     rig.guest.run(f"fill {MEM_MIB // 2}", 120)
