@@ -587,9 +587,6 @@ def cases(flavour):
             yield f"{label}, stats, {how}", stats_end, (driver, how), {}
             yield f"{label}, hint, {how}", hint_end, (driver, how), {}
     for driver in (stock, ours, pfns):
-        # With a debug kernel the stock driver sometimes is at it for minutes; why is not known.
-        if driver is stock and flavour.name == "debug":
-            continue
         yield f"{driver.label}, oom", oom, (driver, []), {}
         yield f"{driver.label}, oom, must tell", oom, (driver, [F_MUST_TELL_HOST]), {}
     for driver in (ours, pfns):
