@@ -685,6 +685,28 @@ def features(rig, driver):
         device.close()
 
 
+# DRV-2
+def taken_back(rig, driver):
+    """The device comes back with less than it had, and with all of it, under an inflated balloon."""
+    platform = "/sys/bus/platform/drivers/virtio-uml"
+    device = begin(rig, driver, 64, (*OUR_FEATURES, hostile.F_HOST_REQ_VQ))
+    name = rig.guest.sh(f"basename {platform}/virtio-uml.*").strip()
+    reach(rig, 64 * MIB_PAGES)
+    every = device.features
+    for gone in ({hostile.F_PAGE_RECORDS}, {hostile.F_PAGE_BITMAP}, {hostile.F_HOST_REQ_VQ}, {hostile.F_VERSION_1},
+                 set()):
+        rig.guest.write(f"{platform}/unbind", name)
+        rig.expect_returned(f"without {gone}")
+        device.features = every & ~sum(1 << bit for bit in gone)
+        device.actual = 0
+        rig.guest.write(f"{platform}/bind", name)
+        reach(rig, 64 * MIB_PAGES)
+        accepted = {bit for bit in (*OUR_FEATURES, hostile.F_HOST_REQ_VQ) if device.accepted >> bit & 1}
+        check(not accepted & gone, f"{accepted & gone} were taken back, and accepted")
+    reach(rig, 0)
+    settle(rig)
+
+
 LIES = ("a head that is not outstanding", "a head past the ring", "one chain twice",
         "an index that runs ahead")
 
@@ -712,7 +734,7 @@ def cases(flavour):
     bitmap = Driver("ours", ours.module, formats=("bitmap",))
     yield "ours, a device without records", balloon, (bitmap, ["--no-records"]), {}
     for test in (reload_often, device_killed, too_much, rmmod_wanting, silent, silent_twice,
-                 backwards, lengths, results, targets, features):
+                 backwards, lengths, results, targets, features, taken_back):
         yield f"ours, {test.__name__}", test, (ours,), {}
     for lie in LIES:
         yield f"ours, ring: {lie}", ring, (ours, lie), {}
