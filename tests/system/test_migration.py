@@ -427,18 +427,19 @@ def control(rig):
 
 def cases(options):
     """All tests: (name, function, keyword arguments)."""
-    yield "idle", idle, {}
-    yield "used and freed", used, {}
-    yield "churn, two processors, init_on_alloc=0", churn, {"cpus": 2, "append": ("init_on_alloc=0",)}
-    yield "page_poison=1", free_pages_matter, {"append": "page_poison=1"}
-    yield "page cache", page_cache, {}
-    yield "cancelled", cancelled, {}
-    yield "driver unloaded", unloaded, {}
-    yield "source dies", source_dies, {}
-    yield "there and back", there_and_back, {}
-    yield "inflating", inflating, {}
-    yield "asleep, freeze", asleep, {"state": "freeze"}
     if not options.long:
+        yield "idle", idle, {}
+        yield "used and freed", used, {}
+        yield ("churn, two processors, init_on_alloc=0", churn,
+               {"cpus": 2, "append": ("init_on_alloc=0",)})
+        yield "page_poison=1", free_pages_matter, {"append": "page_poison=1"}
+        yield "page cache", page_cache, {}
+        yield "cancelled", cancelled, {}
+        yield "driver unloaded", unloaded, {}
+        yield "source dies", source_dies, {}
+        yield "there and back", there_and_back, {}
+        yield "inflating", inflating, {}
+        yield "asleep, freeze", asleep, {"state": "freeze"}
         return
     yield "asleep, mem", asleep, {"state": "mem"}
     yield "used and freed, init_on_alloc=0", used, {"append": ("init_on_alloc=0",)}
@@ -454,7 +455,7 @@ def cases(options):
 
 def main():
     parser = tap.arguments(__doc__)
-    parser.add_argument("--long", action="store_true", help="all cases")
+    parser.add_argument("--long", action="store_true", help="instead, the cases that take longer")
     parser.add_argument("--churns", type=int, default=20, metavar="N", help="with --long: churning guests")
     parser.add_argument("--qemu", metavar="PROGRAM", help="else the one that scripts/lib/qemu builds")
     parser.add_argument("--mutant", metavar="PROGRAM", help="the same, with a bug in the device")
