@@ -140,7 +140,7 @@ class Host:
     def parked(self):
         return [chain for chain in self.device.chains if chain.queue == self.queue and chain.room]
 
-    def send(self, content, length, timeout=10):
+    def send(self, content, length, timeout=60):
         """Uses a parked buffer with any content."""
         check(self.device.wait(self.parked, timeout), "no buffer is parked")
         with self.device.changed:
@@ -156,7 +156,7 @@ class Host:
         self.send(struct.pack("<4H3Q", cmd, 0, 0, 0, answer.req_id, arg0, arg1)[:length], length)
         return answer
 
-    def end(self, answer, timeout=30):
+    def end(self, answer, timeout=60):
         """Waits for the end of a request and returns its flag; CONT where none came."""
         self.device.wait(lambda: answer.flag != CONT, timeout)
         return answer.flag

@@ -153,10 +153,10 @@ def statistics(chain):
 def next_statistics(rig, **how):
     """The device asks, and gets an answer."""
     device = rig.device
-    check(device.wait(lambda: device.waiting("stats"), 10), "the device has no statistics buffer")
+    check(device.wait(lambda: device.waiting("stats"), rig.timeout), "the device has no statistics buffer")
     old, = device.waiting("stats")
     device.use(old, **{"length": 0, **how})
-    check(device.wait(lambda: device.waiting("stats"), 10), "the driver does not answer")
+    check(device.wait(lambda: device.waiting("stats"), rig.timeout), "the driver does not answer")
     return statistics(device.waiting("stats")[0])
 
 
@@ -233,7 +233,7 @@ def must_tell(rig, driver):
     free = rig.guest.free_len()
     device.held.add("deflate")
     device.set_target(0)
-    check(device.wait(lambda: device.waiting("deflate"), 10), "the driver does not deflate")
+    check(device.wait(lambda: device.waiting("deflate"), rig.timeout), "the driver does not deflate")
     time.sleep(1)
     check(rig.guest.free_len() < free + 2 * MIB, "pages came back before the device knew")
     rig.guest.run("ping", timeout=10)
@@ -269,7 +269,7 @@ def must_tell_end(rig, driver, how):
     reach(rig, 64 * MIB_PAGES)
     device.held.add("deflate")
     device.set_target(0)
-    check(device.wait(lambda: device.waiting("deflate"), 10), "the driver does not deflate")
+    check(device.wait(lambda: device.waiting("deflate"), rig.timeout), "the driver does not deflate")
     end(rig, how)
 
 
@@ -302,7 +302,7 @@ def oom_silent(rig, driver):
     device = begin(rig, driver, [F_DEFLATE_ON_OOM, F_MUST_TELL_HOST])
     nr = inflate_leaving(rig, 160)
     device.held.add("deflate")
-    rig.guest.use(300, timeout=60)
+    rig.guest.use(300, timeout=rig.timeout)
     rig.guest.run("ping", timeout=10)
     device.release()
     reach(rig, nr)
@@ -451,7 +451,7 @@ def hint_stopped(rig, driver):
     rig.guest.run("ping", timeout=10)
     device.set_hint(STOP)
     device.release()
-    check(device.wait(lambda: device.hint_log[-1:] == [STOP], 10), "no STOP")
+    check(device.wait(lambda: device.hint_log[-1:] == [STOP], rig.timeout), "no STOP")
     check(device.hint_log.count(STOP) == 1 and len(device.hint_log) < nr + 10,
           f"{len(device.hint_log)} buffers")
     # Ids that come faster than anybody can follow.
@@ -473,7 +473,7 @@ def hint_held_end(rig, driver, how):
     """Ours alone, see above."""
     device = begin(rig, driver, [F_FREE_PAGE_HINT], held=["hint"])
     device.set_hint(0x80000000)
-    check(device.wait(lambda: len(device.waiting("hint")) > 20, 10), "nothing is hinted")
+    check(device.wait(lambda: len(device.waiting("hint")) > 20, rig.timeout), "nothing is hinted")
     end(rig, how)
 
 
