@@ -90,13 +90,23 @@ static inline int vbb_find_vqs(struct virtio_device *vdev, unsigned int nr_vqs,
 	return virtio_find_vqs(vdev, nr_vqs, vqs, callbacks, names, NULL);
 #else
 	struct virtqueue_info info[VBB_FIND_VQS_MAX] = { };
-	unsigned int i;
+	struct virtqueue *found[VBB_FIND_VQS_MAX];
+	unsigned int i, nr = 0;
+	int err;
 
+	/* without gaps: with one before a queue, 6.12 oopses when that queue goes */
 	for (i = 0; i < nr_vqs; i++) {
-		info[i].name = names[i];
-		info[i].callback = callbacks[i];
+		if (!names[i])
+			continue;
+		info[nr].name = names[i];
+		info[nr++].callback = callbacks[i];
 	}
-	return virtio_find_vqs(vdev, nr_vqs, vqs, info, NULL);
+	err = virtio_find_vqs(vdev, nr, found, info, NULL);
+	if (err)
+		return err;
+	for (i = 0, nr = 0; i < nr_vqs; i++)
+		vqs[i] = names[i] ? found[nr++] : NULL;
+	return 0;
 #endif
 }
 
