@@ -27,8 +27,8 @@ static const char *one_of(const char *const *list, uint32_t nr)
 static const char *value(enum json_type type)
 {
 	static const char *const ints[] = {
-		"0", "1", "5", "4096", "1073741824", "9223372036854775807", "-1", "4503599627370496",
-		"18446744073709551616", "3600001"
+		"0", "1", "5", "4096", "1073741824", "9223372036854775807", "-1",
+		"4503599627370496", "18446744073709551616", "3600001"
 	};
 	static const char *const texts[] = {
 		"\"m\"", "\"p\"", "\"x\"", "\"\"", "\"all\"", "\"page\"", "\"start\"", "\"stop\"",

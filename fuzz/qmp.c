@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /*
  * Property: whatever clients of QMP send, with whatever descriptors, in whatever pieces, each line
- * that comes back is one JSON object of a kind that the protocol knows, no more memory than promised
- * is held, and the next honest client is served.
+ * that comes back is one JSON object of a kind that the protocol knows, no more memory than was
+ * promised is held, and the next honest client is served.
  *
  * The input is text for a client, as it stands. A byte of 0xff is none: the one behind it says what
  * happens next. Files and the time are the target's own.
@@ -127,8 +127,12 @@ static unsigned int drain(int fd)
 	unsigned int nr = 0;
 	ssize_t got;
 
-	while (len < sizeof(buf) && (got = recv(fd, buf + len, sizeof(buf) - len, MSG_DONTWAIT)) > 0)
+	while (len < sizeof(buf)) {
+		got = recv(fd, buf + len, sizeof(buf) - len, MSG_DONTWAIT);
+		if (got <= 0)
+			break;
 		len += (size_t)got;
+	}
 	for (i = 1; i < len; i++) {
 		if (buf[i - 1] != '\r' || buf[i] != '\n')
 			continue;

@@ -45,8 +45,10 @@ static int fuzz_fstatfs(int fd, struct statfs *fs)
 #define MAX_FDS		(VBB_VHU_NR_FDS + 3)
 
 /* What a front-end may send as a descriptor */
-enum { FD_MEMORY, FD_MORE, FD_READ_ONLY, FD_SEALED, FD_ZERO, FD_EVENT, FD_PIPE_IN, FD_PIPE_OUT,
-       FD_PIPE_ALONE, FD_SOCKET_ALONE, FD_EPOLL, FD_FOLDER, FD_PATH, NR_KINDS };
+enum {
+	FD_MEMORY, FD_MORE, FD_READ_ONLY, FD_SEALED, FD_ZERO, FD_EVENT, FD_PIPE_IN, FD_PIPE_OUT,
+	FD_PIPE_ALONE, FD_SOCKET_ALONE, FD_EPOLL, FD_FOLDER, FD_PATH, NR_KINDS
+};
 
 static int kinds[NR_KINDS];		/* live as long as the process */
 
@@ -55,6 +57,7 @@ static struct {
 	struct vbb_vhu v;
 	int sock;			/* the front-end's end */
 	vbb_u64 asked;			/* of replies that are due: the requests, as bits */
+	bool out_of_step;		/* the back-end reads requests where none begins */
 	struct {
 		struct vbb_seg seg[VBB_VHU_NR_SEGS];
 		struct vbb_chain chain;
@@ -246,11 +249,12 @@ static void check_state(void)
 
 static void recv_one(unsigned int queue)
 {
-	struct vbb_chain *c = &f.held[f.nr_held].chain;
+	struct vbb_chain *c;
 	size_t i;
 
 	if (f.nr_held == MAX_HELD)
 		return;
+	c = &f.held[f.nr_held].chain;
 	c->seg = f.held[f.nr_held].seg;
 	c->max_segs = VBB_VHU_NR_SEGS;
 	if (vbb_transport_recv(&f.v.transport, queue, c))
@@ -280,6 +284,7 @@ static void attach(bool small)
 	fuzz_check(!vbb_vhu_attach(&f.v, two[1]));
 	fuzz_check(vbb_vhu_attach(&f.v, dup(f.sock)) == VBB_E_STATE);
 	f.asked = 0;
+	f.out_of_step = false;
 }
 
 static void detach(void)
@@ -302,7 +307,7 @@ static void drain(void)
 
 	while (recv(f.sock, &hdr, sizeof(hdr), MSG_DONTWAIT) == sizeof(hdr)) {
 		fuzz_check(hdr.flags == (VHU_VERSION | VHU_REPLY));
-		fuzz_check(hdr.request < 64 && f.asked >> hdr.request & 1);
+		fuzz_check(f.out_of_step || (hdr.request < 64 && f.asked >> hdr.request & 1));
 		fuzz_check(hdr.len <= sizeof(buf) - sizeof(hdr));
 		fuzz_check(!hdr.len ||
 			   recv(f.sock, buf, hdr.len, MSG_DONTWAIT) == (ssize_t)hdr.len);
@@ -325,7 +330,10 @@ static void dispatch(void)
 	}
 }
 
-/* Bytes, and descriptors with the first of them. What does not fit into the socket is lost. */
+/*
+ * Bytes, and descriptors with the first of them. What does not fit into the socket is lost, and
+ * what comes after it is read as something else.
+ */
 static void send_bytes(const void *p, size_t len, const int *fd, unsigned int nr_fds)
 {
 	char control[CMSG_SPACE(sizeof(int) * MAX_FDS)] __attribute__((aligned(8)));
@@ -343,7 +351,8 @@ static void send_bytes(const void *p, size_t len, const int *fd, unsigned int nr
 		c->cmsg_len = CMSG_LEN(sizeof(int) * nr_fds);
 		memcpy(CMSG_DATA(c), fd, sizeof(int) * nr_fds);
 	}
-	sendmsg(f.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sendmsg(f.sock, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != (ssize_t)len)
+		f.out_of_step = true;
 }
 
 static void send_request(vbb_u32 request, vbb_u32 flags, const void *p, vbb_u32 len,
@@ -355,6 +364,9 @@ static void send_request(vbb_u32 request, vbb_u32 flags, const void *p, vbb_u32 
 
 	if (request < 64)
 		f.asked |= BIT(request);
+	/* the end of a payload that is not there is the next request's begin */
+	if (there < len)
+		f.out_of_step = true;
 	memcpy(buf, &hdr, sizeof(hdr));
 	memcpy(buf + sizeof(hdr), p, there);
 	send_bytes(buf, sizeof(hdr) + there, fd, nr_fds);
@@ -364,11 +376,11 @@ static void send_request(vbb_u32 request, vbb_u32 flags, const void *p, vbb_u32 
 static vbb_u64 number(void)
 {
 	static const vbb_u64 known[] = {
-		0, 1, 2, 3, 4, 8, 16, 64, 0xff, VHU_VRING_NOFD, VHU_VRING_NOFD | 1, 1024, 1025, 0x1000,
-		0x2000, 0x10000, MEM_GPA, MEM_GPA + 0x8000, MEM_UADDR, MEM_UADDR + 0x400,
-		MEM_UADDR + 0x800, MEM_UADDR + RING_LEN, BIT(31), BIT(32), BIT(40), BIT(47), BIT(62),
-		BIT(63), ~(vbb_u64)0, ~(vbb_u64)0xfff, INT64_MAX - 0xfff, VHU_PROTOCOL_FEATURES,
-		BIT(VHU_F_PROTOCOL_FEATURES), OFFERED & ~BIT(60), OFFERED,
+		0, 1, 2, 3, 4, 8, 16, 64, 0xff, VHU_VRING_NOFD, VHU_VRING_NOFD | 1, 1024, 1025,
+		0x1000, 0x2000, 0x10000, MEM_GPA, MEM_GPA + 0x8000, MEM_UADDR, MEM_UADDR + 0x400,
+		MEM_UADDR + 0x800, MEM_UADDR + RING_LEN, BIT(31), BIT(32), BIT(40), BIT(47),
+		BIT(62), BIT(63), ~(vbb_u64)0, ~(vbb_u64)0xfff, INT64_MAX - 0xfff,
+		VHU_PROTOCOL_FEATURES, BIT(VHU_F_PROTOCOL_FEATURES), OFFERED & ~BIT(60), OFFERED,
 	};
 	vbb_u64 nr = fuzz_take(&f.in, 1);
 
@@ -443,8 +455,10 @@ static void any_request(vbb_u8 how)
 	for (i = 0; i < nr_fds; i++)
 		fd[i] = kinds[fuzz_take(&f.in, 1) % NR_KINDS];
 	/* a connection that is handed over itself, and a peer that hears itself */
-	if (nr_fds && how & 16)
+	if (nr_fds && how & 16) {
 		fd[0] = f.sock;
+		f.out_of_step = true;
+	}
 	send_request(request, flags, &p, len, fd, nr_fds);
 }
 
@@ -559,6 +573,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 4:
 			value = fuzz_take(&f.in, 8);
+			f.out_of_step = true;
 			send_bytes(&value, 1 + op / 16 % 8, &kinds[FD_EVENT], op >> 7);
 			break;
 		case 5:

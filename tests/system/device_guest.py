@@ -51,9 +51,14 @@ def stats(rig, qmp):
     qmp.execute("qom-set", path=BALLOON, property="guest-stats-polling-interval", value=0)
 
 
+def reclaims(rig):
+    """How often something in the guest had to wait for memory."""
+    return sum(map(int, re.findall(r"allocstall\w* (\d+)", rig.guest.cat("/proc/vmstat"))))
+
+
 def hint(rig, qmp):
     """A round names most of the free memory, which is the guest's again afterwards."""
-    free = rig.settled_free_len()
+    free, before = rig.settled_free_len(), reclaims(rig)
     with tempfile.TemporaryDirectory(prefix="vbb-hints-") as folder:
         path = os.path.join(folder, "runs")
         number = qmp.execute("x-free-page-hint", action="start", file=path,
@@ -63,7 +68,9 @@ def hint(rig, qmp):
         named = {page for pfn, count in runs(path) for page in range(pfn, pfn + count)}
     check(len(named) == data["pages"], f"{len(named)} pages in the file, not {data}")
     check(len(named) * PAGE_LEN > free // 2, f"{len(named)} pages were hinted, {free} bytes free")
-    rig.expect_free(free - len(named) * PAGE_LEN, "hinted")
+    # The little that is left can be too little: then the guest takes it all back.
+    poll(lambda: abs(rig.guest.free_len() - free + len(named) * PAGE_LEN) < rig.slack
+         or reclaims(rig) > before, 20, "what was hinted is kept")
     rig.intact()
     qmp.execute("x-free-page-hint", action="done")
     rig.expect_free(free, "after DONE")

@@ -433,7 +433,7 @@ def walk(rig, **guest):
         folder = pathlib.Path(folder)
         shutil.copytree(TOP / "include", folder / "include")
         shutil.copytree(TOP / "tests" / "system" / "guest" / "walk", folder / "walk")
-        for name in ("walk.c", "requests.h"):
+        for name in ("walk.c", "requests.h", "compat.h"):
             shutil.copy(TOP / "kernel-glue" / name, folder / "walk")
         module = script("guest-module", kernel.folder / "build", folder / "walk") + "/vbb_walk.ko"
     rig.guest = rig.stack.enter_context(
