@@ -3,7 +3,9 @@
 #ifndef VBB_COMPAT_H
 #define VBB_COMPAT_H
 
+#include <linux/blk_types.h>
 #include <linux/err.h>
+#include <linux/fs.h>
 #include <linux/kernel.h>
 #include <linux/mmzone.h>
 #include <linux/shrinker.h>
@@ -19,6 +21,16 @@
 #endif
 #define NR_PAGE_ORDERS (MAX_PAGE_ORDER + 1)
 #endif
+
+/* 6.10: a block device's inode is found by its mapping. All of them are in one file system. */
+static inline struct super_block *vbb_bdev_super(struct block_device *bdev)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+	return bdev->bd_inode->i_sb;
+#else
+	return bdev->bd_mapping->host->i_sb;
+#endif
+}
 
 /* 6.7: the kernel allocates shrinkers */
 struct vbb_shrinker {

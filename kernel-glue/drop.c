@@ -59,6 +59,8 @@ static void vbb_drop_files(struct super_block *sb, void *arg)
 	struct inode *inode, *held = NULL;
 	struct vbb_drop *d = arg;
 
+	if (sb->s_bdev)
+		d->bdevs = vbb_bdev_super(sb->s_bdev);
 	spin_lock(&sb->s_inode_list_lock);
 	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
 		if (!vbb_drop_goes_on(d))
@@ -103,6 +105,9 @@ static int vbb_drop_page_cache(struct vbb_drop *d)
 			iterate_supers_type(type, vbb_drop_files, d);
 			module_put(type->owner);
 		}
+		/* that of block devices has no name there, and is never unmounted */
+		if (d->bdevs)
+			vbb_drop_files(d->bdevs, d);
 	}
 	kfree(names);
 	return len > 0 ? 0 : -EOPNOTSUPP;
@@ -150,6 +155,7 @@ int vbb_drop(struct vbb_drop *d, u64 modes)
 	bool done = !modes;
 
 	d->nr_freed = 0;
+	d->bdevs = NULL;
 	if (modes & VIRTIO_BALLOON_DROP_PAGE_CACHE && !vbb_drop_page_cache(d))
 		done = true;
 	if (modes & VIRTIO_BALLOON_DROP_SLAB && !vbb_drop_slab(d))

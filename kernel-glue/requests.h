@@ -48,6 +48,7 @@ struct vbb_drop {
 	struct vbb_requests *requests;	/* that it is done for */
 	u64 limit;			/* pages that it may free */
 	u64 nr_freed;
+	struct super_block *bdevs;	/* of block devices, once it is found */
 };
 
 /* drop.c */

@@ -11,6 +11,7 @@ time, and what its churn (tests/system/guest/churn.c) has written, freed and use
 
 import contextlib
 import re
+import subprocess
 import sys
 import time
 
@@ -84,6 +85,7 @@ class Rig:
         self.kernel, self.options, self.log = kernel, options, log
         self.qemu = options.qemu
         self.zram = [kernel.folder / "modules" / f"{name}.ko" for name in ("zsmalloc", "zram")]
+        self.files = []  # of the host's that guests have, too
         self.stack = contextlib.ExitStack()
         self.guest = self.destination = None
         self.number = 0
@@ -97,7 +99,7 @@ class Rig:
         for event in ("precopy", "request", "answer", "unused"):
             arguments += ["-trace", f"virtio_balloon_bmap_{event}"]
         guest = self.stack.enter_context(
-            Guest(kernel.folder, kernel.initrd, [kernel.ours.module, *self.zram], qemu=self.qemu,
+            Guest(kernel.folder, kernel.initrd, [kernel.ours.module, *self.zram, *self.files], qemu=self.qemu,
                   log=self.log, arguments=arguments + ["-S"] * ("incoming" in kwargs),
                   **self.machine, **kwargs))
         guest.trace = trace
@@ -305,6 +307,37 @@ def page_cache(rig):
         raise Lost(f"the page cache: {text}")
 
 
+def dropped_cache(rig):
+    """The page cache, of files and of a block device, is dropped first, and is not sent."""
+    mem_mib, cached_mib = 256, 128
+    modules, disk = rig.kernel.folder / "modules", rig.log.with_suffix(".disk")
+    brd, minix = modules / "brd.ko", modules / "minix.ko"
+    disk.write_bytes(bytes(4 * MIB))
+    subprocess.run(["/sbin/mkfs.minix", disk], check=True, stdout=subprocess.DEVNULL)
+    rig.files = [brd, minix, disk]
+    rig.start(mem_mib=mem_mib, used=False)
+    rig.start_zram(cached_mib)
+    rig.guest.insmod(brd, "rd_nr=1 rd_size=4096")
+    rig.guest.insmod(minix)
+    # Block devices are found by a file system on one of them.
+    rig.guest.sh(f"dd if=/host{disk.resolve()} of=/dev/ram0 bs=64k; mkdir /minix; "
+                 "mount -t minix /dev/ram0 /minix")
+    rig.guest.sh("dd if=/dev/urandom of=/minix/file bs=64k count=16; sync; md5sum /minix/file >/mem/sum")
+    rig.guest.run(f"cache {cached_mib} {ZRAM}", 120)
+    rig.guest.balloon_property("drop-cache", 1)
+    # a guest that is full has given up some of it before
+    poll(lambda: rig.counter("dropped-pages") * PAGE_LEN > cached_mib * MIB * 3 // 4, 60,
+         "the page cache is dropped")
+    info = rig.migrate()
+    sent = info["ram"]["normal"] * PAGE_LEN
+    check(sent < cached_mib * MIB, f"{sent} bytes of pages were sent")
+    text = rig.guest.run(f"cached {cached_mib}", 120)
+    if not text.endswith(" bad=0"):
+        raise Lost(f"the page cache: {text}")
+    if rig.guest.sh("md5sum /minix/file") != rig.guest.cat("/mem/sum"):
+        raise Lost("a file")
+
+
 def inflated(rig):
     """The balloon's pages stay where they are: nowhere."""
     rig.start()
@@ -434,6 +467,7 @@ def cases(options):
                {"cpus": 2, "append": ("init_on_alloc=0",)})
         yield "page_poison=1", free_pages_matter, {"append": "page_poison=1"}
         yield "page cache", page_cache, {}
+        yield "page cache, dropped", dropped_cache, {}
         yield "cancelled", cancelled, {}
         yield "driver unloaded", unloaded, {}
         yield "source dies", source_dies, {}
