@@ -152,7 +152,7 @@ class Bench:
             self.reserve.give()
             guest.hold(HELD_MIB)
             if kind == EVERY_SECOND:
-                guest.scatter(2, (guest.free_len() - ROOM_MIB * MIB) // MIB)
+                guest.scatter(2, usable(guest) // MIB)
             self.insmod(guest, pair)
             before = guest.host_len()
             inflate_ms, device_ms = self.resize(guest, mem_len - inflate_len)
@@ -168,11 +168,14 @@ class Bench:
                     "device_ms": round(device_ms, 2), "freed_mb": round(freed / MIB, 1)}, wrong
 
 
+def usable(guest):
+    """What a guest can do without: page tables, and what the kernel keeps free, grow with its memory."""
+    return guest.free_len() - ROOM_MIB * MIB - guest.mem_len // 64
+
+
 def fill(guest, nr_bytes):
     """A process writes to so much memory, or all there is, and ends."""
-    # page tables, and what the kernel keeps free, grow with the guest
-    room = ROOM_MIB * MIB + guest.mem_len // 64
-    if guest.use(min(nr_bytes, guest.free_len() - room) // MIB, timeout=300):
+    if guest.use(min(nr_bytes, usable(guest)) // MIB, timeout=300):
         raise HarnessError("the guest has less memory than it said")
 
 
