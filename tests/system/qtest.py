@@ -14,10 +14,12 @@ import tempfile
 import time
 
 from harness import Child, HarnessError, MIB, Qmp
+from tap import check, poll
 
 BALLOON = "/machine/peripheral/balloon"
 REGISTERS = 0xfeb00000
 PAGE_LEN = 4096
+PAGES_PER_MIB = MIB // PAGE_LEN
 QUEUE_SIZE = 64
 DESC_NEXT, DESC_WRITE = 1, 2
 DRIVER, DRIVER_OK, FEATURES_OK = 2, 4, 8
@@ -30,6 +32,9 @@ OK, PARTIAL, INHIBITED, MALFORMED = range(4)
 
 # Where rings and buffers lie; tests have the memory below.
 ARENA_LEN = 8 * MIB
+
+# The first MiB has nothing of ours; data lies from here on
+DATA = 16 * PAGES_PER_MIB
 
 
 def header(payload, cmd=0, flag=0, form=BITMAP, req_id=0, start_pfn=0, page_shift=12):
@@ -45,6 +50,17 @@ def extents(runs, **fields):
     """A message that names runs, each a pfn and a number of pages."""
     words = b"".join(struct.pack("<QQ", 63 << 58 | pfn, nr) for pfn, nr in runs)
     return header(words, form=RECORDS, **fields)
+
+
+def hostile(machine):
+    """A message of 4 million runs of a page each, none of which is of the driver's own rings."""
+    bits = bytearray(b"\x55" * (1 << 20))
+    arena = (machine.mem_len - ARENA_LEN) // PAGE_LEN // 8
+    bits[arena:machine.mem_len // PAGE_LEN // 8] = bytes(ARENA_LEN // PAGE_LEN // 8)
+    return bitmap(0, bytes(bits))
+
+
+NR_HOSTILE = (8 * (1 << 20) - ARENA_LEN // PAGE_LEN) // 2
 
 
 class Machine(Child):
@@ -359,3 +375,56 @@ class Queue:
         slot = self.used + 4 + 8 * (self.next_used % QUEUE_SIZE)
         self.next_used += 1
         return struct.unpack("<II", self.machine.read(slot, 8))
+
+
+def no_faults(machine):
+    faults = machine.property("faults")
+    check(not faults, f"faults: {faults}")
+
+
+class Peer:
+    """The driver's side of the request queue of a machine."""
+
+    def __init__(self, machine, nr_parked=4):
+        self.machine, self.queue = machine, machine.requests
+        self.parked = {}
+        for _ in range(nr_parked):
+            self.park(machine.alloc(32))
+
+    def park(self, addr):
+        self.parked[self.queue.put([], [(addr, 32)])] = addr
+
+    def moved(self, machine):
+        peer = Peer.__new__(Peer)
+        peer.__dict__.update(self.__dict__, machine=machine, queue=machine.requests)
+        return peer
+
+    def next(self, timeout=10):
+        """The next request: command, id and arguments; the buffer is parked anew."""
+        while True:
+            head, length = self.queue.get(timeout)
+            if head in self.parked:
+                break
+        addr = self.parked.pop(head)
+        cmd, *reserved, ident, arg0, arg1 = struct.unpack("<4H3Q", self.machine.read(addr, 32))
+        check(length in (16, 32) and not any(reserved), "a malformed request")
+        self.park(addr)
+        return (cmd, ident, arg0, arg1) if length == 32 else (cmd, ident, 0, 0)
+
+    def none(self, seconds=0.2):
+        """There is no request."""
+        time.sleep(seconds)
+        while self.queue.pending():
+            head, _ = self.queue.get()
+            check(head not in self.parked, "a request")
+
+    def answer(self, message):
+        self.queue.put([(self.machine.buffer(message), len(message))])
+        count = self.machine.property("answers")
+        poll(lambda: self.machine.property("answers") >= count, 5, "the answer is not read")
+
+    def unused(self, ident, runs, flag=CONT):
+        self.answer(extents(runs, cmd=GET_UNUSED_PAGES, req_id=ident, flag=flag))
+
+    def end(self, ident, flag=DONE, cmd=GET_UNUSED_PAGES):
+        self.answer(header(b"", cmd=cmd, req_id=ident, flag=flag))
