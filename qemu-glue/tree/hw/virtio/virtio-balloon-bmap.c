@@ -2,6 +2,7 @@
 /* The device: what it has, and how its time under the big lock is bounded. */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "qemu/error-report.h"
 #include "qapi/visitor.h"
 #include "qemu/main-loop.h"
 #include "qemu/module.h"
@@ -367,6 +368,12 @@ static int get_held(QEMUFile *f, void *pv, size_t size,
     dev->deflate.elem = get_element(dev, f);
     dev->deflate.begun = false;
     while ((elem = get_element(dev, f))) {
+        if (!dev->request.vq) {
+            error_report("%s: the source has a request queue",
+                         TYPE_VIRTIO_BALLOON_BMAP);
+            g_free(elem);
+            return -EINVAL;
+        }
         vbmap_park(dev, elem);
     }
     return qemu_file_get_error(f);
