@@ -22,7 +22,7 @@ class Failure(Exception):
 
 
 class Lost(Failure):
-    """Memory of a guest is not what it has to be. Such a test gets no second run."""
+    """A guest's memory is not what it has to be, or could be lost. Such a test gets no second run."""
 
 
 class Again(Failure):
@@ -38,6 +38,12 @@ def check(condition, what):
         raise Failure(what)
 
 
+def safe(condition, what):
+    """As check(), of what could cost a guest its memory."""
+    if not condition:
+        raise Lost(what)
+
+
 def poll(condition, timeout, what):
     """Waits until condition() holds; polls seldom, as the guest may need this CPU."""
     deadline = time.monotonic() + timeout
@@ -49,8 +55,7 @@ def poll(condition, timeout, what):
 def intact(guest):
     """What the guest holds is what it wrote."""
     wrong = guest.verify()
-    if wrong is not None:
-        raise Lost(f"the guest's data changed: {wrong}")
+    safe(wrong is None, f"the guest's data changed: {wrong}")
 
 
 def script(name, *args):

@@ -70,7 +70,6 @@ class Guest(LinuxGuest):
                 return [entry]
         return []
 
-
     def preempted(self):
         """How often the host has taken the CPU away from the guest's kernel since it booted."""
         status = pathlib.Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
