@@ -258,14 +258,14 @@ def pick(runs, case, key, mem_len=MEM, init=0):
 def table(runs, held):
     """For a person: medians and ranges, against what is to be reached."""
     lines = [f"{'unused pages':12} {'GiB':>4} {'init':>4} | {'ms in the guest (range)':>24} {'ms in all (range)':>24} "
-             f"{'longest lock, us (range)':>26} {'of the free':>11} {'blocks':>8} {'runs':>7} {'KiB':>7}"]
+             f"{'longest lock, us':>16} {'of the free':>11} {'blocks':>8} {'runs':>7} {'KiB':>7}"]
     for case, mem_len, init in sorted({(run["case"], run["guest_mem"], run["init_on_alloc"]) for run in runs},
                                       key=lambda key: (CASES.index(key[0]), key[2], key[1])):
         def column(key):
             return pick(runs, case, key, mem_len, init)  # pylint: disable=cell-var-from-loop
         named = min(pages / free for pages, free in zip(column("pages"), column("nr_free_pages")))
         lines.append(f"{case:12} {mem_len // GIB:4} {init:4} | {spread(column('guest_ms'), 2):>24} "
-                     f"{spread(column('total_ms'), 2):>24} {spread(column('lock_us_max'), 0):>26} {100 * named:9.2f} % "
+                     f"{spread(column('total_ms'), 2):>24} {column('lock_us_max')[0]:16.0f} {100 * named:9.2f} % "
                      f"{column('free_blocks')[0]:8} {statistics.median(column('runs')):7.0f} "
                      f"{statistics.median(column('bytes')) / 1024:7.1f}")
     for case, key, most, what in TARGETS:
