@@ -195,8 +195,8 @@ class VbbDevice(Target):
         data = self.device.qmp.wait_event("X_HOST_REQUEST_END", 30)
         check(data and data["status"] == status, f"the request's end: {data}")
 
-    def resident(self):
-        return resident(self.device.pid)
+    def own_len(self):
+        return self.device.own_len()
 
     def close(self):
         self.rig.close()
@@ -255,17 +255,11 @@ class QemuDevice(Target):
     def ended(self, status):
         pass
 
-    def resident(self):
-        return resident(self.machine.pid)
+    def own_len(self):
+        return self.machine.own_len()
 
     def close(self):
         self.machine.kill()
-
-
-def resident(pid):
-    """Bytes that a process has for itself."""
-    text = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii")
-    return int(re.search(r"RssAnon:\s+(\d+)", text)[1]) << 10
 
 
 # Messages that are none
@@ -697,12 +691,12 @@ def test_endless(target):
     ident = asked(target, timeout_ms=500)
     for _ in range(200):
         answer(target, values(ident, 1, 2, 3))
-    grown = target.resident()
+    grown = target.own_len()
     for number in range(2000):
         answer(target, values(ident, number))
         if number % 500 == 0:
             target.honest("answers without an end")
-    grown = target.resident() - grown
+    grown = target.own_len() - grown
     check(grown < 4 * MIB, f"{grown} bytes more")
     target.ended("timeout")
     target.start()

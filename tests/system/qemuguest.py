@@ -101,6 +101,7 @@ class Guest(LinuxGuest):
             if time.monotonic() > deadline:
                 raise HarnessError("the guest does not arrive")
             time.sleep(0.05)
+        self._incoming = None
         self.held_len = source.held_len
 
     def _find_memory(self):
