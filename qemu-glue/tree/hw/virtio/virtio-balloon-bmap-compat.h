@@ -32,6 +32,11 @@
 #define NOTIFIER_ERRP
 #endif
 
+/* Whether this thread has the big lock */
+#if !QEMU_SINCE(9, 0)
+#define bql_locked      qemu_mutex_iothread_locked
+#endif
+
 /* A list of properties, and how it ends */
 #if QEMU_SINCE(10, 0)
 typedef const Property DeviceProperty;

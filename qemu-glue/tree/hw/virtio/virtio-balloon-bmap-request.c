@@ -118,12 +118,11 @@ static bool arm(VBMapRequests *r)
     return !r->unarmed.len;
 }
 
-static void requests_bh(void *opaque)
+/* Asks and cancels what is to be asked and cancelled, under both locks. */
+static void go_on(VirtIOBalloonBmap *dev)
 {
-    VirtIOBalloonBmap *dev = opaque;
     VBMapRequests *r = &dev->requests;
 
-    QEMU_LOCK_GUARD(&r->lock);
     if (!can_send(dev)) {
         /* again when the guest runs, or parks a buffer */
         return;
@@ -143,6 +142,14 @@ static void requests_bh(void *opaque)
         r->wanted = false;
         ask(dev, VIRTIO_BALLOON_CMD_GET_UNUSED_PAGES, 0);
     }
+}
+
+static void requests_bh(void *opaque)
+{
+    VirtIOBalloonBmap *dev = opaque;
+
+    QEMU_LOCK_GUARD(&dev->requests.lock);
+    go_on(dev);
 }
 
 /*
@@ -173,7 +180,13 @@ static int precopy_notified(NotifierWithReturn *n, void *data NOTIFIER_ERRP)
         return 0;
     }
     trace_virtio_balloon_bmap_precopy(reason, running, r->host.work.state);
-    if (r->wanted || reason == PRECOPY_NOTIFY_CLEANUP) {
+    if (!r->wanted && reason != PRECOPY_NOTIFY_CLEANUP) {
+        return 0;
+    }
+    if (bql_locked()) {
+        /* the sooner the guest knows, the less is sent in vain */
+        go_on(dev);
+    } else {
         qemu_bh_schedule(r->bh);
     }
     return 0;
@@ -191,7 +204,7 @@ void vbmap_park(VirtIOBalloonBmap *dev, VirtQueueElement *elem)
 }
 
 /* Does the guest's being free, or its buffer, let us go on? */
-static void go_on(VBMapRequests *r)
+static void go_on_soon(VBMapRequests *r)
 {
     if (r->wanted || r->host.work.state == VBB_HOST_FORGOTTEN) {
         qemu_bh_schedule(r->bh);
@@ -215,7 +228,7 @@ void vbmap_request_begin(VBMapQueue *q)
     if (!elem->out_num && iov_size(elem->in_sg, elem->in_num) >= VBB_REQ_LEN) {
         q->elem = NULL;
         vbmap_park(dev, elem);
-        go_on(r);
+        go_on_soon(r);
         return;
     }
     dev->counters.answers++;
@@ -231,7 +244,7 @@ void vbmap_request_begin(VBMapQueue *q)
     } else if (!verdict) {
         dev->counters.answers_dropped++;
     } else if (r->host.work.state == VBB_HOST_CLOSED) {
-        go_on(r);
+        go_on_soon(r);
     }
     if (verdict < 0 || !(verdict & VBB_HOST_APPLY)) {
         vbmap_queue_end(q, 0);
