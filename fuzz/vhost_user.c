@@ -5,6 +5,7 @@
  * only, calls the device as it promises, and holds nothing once the front-end is gone.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -33,7 +34,8 @@ static int fuzz_fstatfs(int fd, struct statfs *fs)
 
 #define fstat fuzz_fstat
 #define fstatfs fuzz_fstatfs
-#include "../transports/vhost_user.c"
+#include "../transports/vhu_memory.c"
+#include "../transports/vhu_request.c"
 
 #define NR_QUEUES	3
 #define OFFERED		(BIT(VIRTIO_F_INDIRECT_DESC) | BIT(VIRTIO_F_EVENT_IDX) | BIT(32) | BIT(60))
