@@ -18,7 +18,7 @@ import sys
 import time
 
 import demo_requests
-from demo_common import bars, machine, say, size, spread
+from demo_common import bars, machine, poweroff, say, size, spread
 from harness import HarnessError, MIB, PAGE_LEN
 from umlguest import Device, Guest, memory_dir
 
@@ -104,7 +104,7 @@ class Bench:
             bad = guest.verify()
             deflate = self.resize(device, guest, self.ram_len)
             bad = bad or guest.verify()
-            guest.poweroff()
+            poweroff(guest)
             device.stop()
         freed = host_before - host_after
         # Memory that was never touched was not the host's to free, and must not be taken by the inflation either.

@@ -9,6 +9,8 @@ import statistics
 import subprocess
 import sys
 
+from umlguest import HaltError
+
 
 def size(text):
     """'4G', '512M' or bytes."""
@@ -42,6 +44,14 @@ def mem_available():
 def say(text):
     """Progress, for whoever waits."""
     print(text, file=sys.stderr, flush=True)
+
+
+def poweroff(guest):
+    """What the guest had to do is done by then."""
+    try:
+        guest.poweroff()
+    except HaltError as error:
+        say(f"({str(error).splitlines()[0]}, after its kernel had halted)")
 
 
 def spread(values, digits=1):

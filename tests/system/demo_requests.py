@@ -14,7 +14,7 @@ import subprocess
 import tempfile
 import time
 
-from demo_common import gnuplot, mem_available, say, spread, verdict
+from demo_common import gnuplot, mem_available, poweroff, say, spread, verdict
 from harness import HarnessError, MIB
 from umlguest import Device, Guest, memory_dir, own_time
 
@@ -200,7 +200,7 @@ class Asked:
         subprocess.run([self.args.vbb, "map", "--svg", path, self.path], check=True)
 
     def finish(self):
-        self.guest.poweroff()
+        poweroff(self.guest)
         self.device.stop()
 
     def end(self):

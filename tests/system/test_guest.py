@@ -26,7 +26,7 @@ import standard
 import tap
 from harness import CommandError, HarnessError, MIB, PAGE_LEN
 from tap import TOP, Again, Failure, check, poll, safe, script
-from umlguest import Device, Guest
+from umlguest import Device, Guest, HaltError
 
 
 class Driver:
@@ -198,11 +198,8 @@ class Rig:
     def poweroff(self):
         try:
             self.guest.poweroff()
-        except HarnessError as error:
-            # On a busy machine User Mode Linux sometimes aborts after its kernel has halted.
-            if any("System halted" in line for line in self.guest.console[-3:]):
-                raise Again(str(error)) from None
-            raise
+        except HaltError as error:
+            raise Again(str(error)) from None
 
     def clean(self):
         reports = self.guest.reports()

@@ -35,6 +35,10 @@ def memory_dir(need_len):
     raise HarnessError(f"no room for {need_len // MIB} MiB of guest memory ({'; '.join(tried)})")
 
 
+class HaltError(HarnessError):
+    """User Mode Linux aborted after its kernel had halted, as it sometimes does on a busy machine."""
+
+
 class Guest(LinuxGuest):
     """A running guest.
 
@@ -69,6 +73,14 @@ class Guest(LinuxGuest):
                     and target.endswith(" (deleted)") and os.stat(entry).st_size >= self.mem_len:
                 return [entry]
         return []
+
+    def poweroff(self, timeout=60):
+        try:
+            super().poweroff(timeout)
+        except HarnessError as error:
+            if any("System halted" in line for line in self.console[-3:]):
+                raise HaltError(str(error)) from None
+            raise
 
     def preempted(self):
         """How often the host has taken the CPU away from the guest's kernel since it booted."""
