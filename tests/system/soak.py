@@ -14,6 +14,7 @@ fast it goes.
 """
 
 import argparse
+import collections
 import itertools
 import os
 import pathlib
@@ -27,7 +28,7 @@ import types
 import tap
 import test_guest
 import test_migration
-from harness import MIB, QmpError
+from harness import HarnessError, MIB, QmpError
 from tap import check, poll, script
 from test_guest import Flavour
 from test_stock import SLACK_LEN, Kernel
@@ -35,8 +36,8 @@ from test_stock import SLACK_LEN, Kernel
 PLATFORM = "/sys/bus/platform/drivers/virtio-uml"
 # Steps between two looks at everything
 TURN = 25
-# Steps after which a process has what it needs, and what it may have grown by then till the end
-WARM, GROWTH = 25, MIB // 2
+# Steps after which a process has what it needs
+WARM = 10
 
 
 def slope(lives):
@@ -58,10 +59,12 @@ class Soak:
     def __init__(self, rig, seed, folder, *steps):
         self.rig, self.rng = rig, random.Random(f"{seed} {self.name}")
         self.file = os.path.join(folder, "runs")
-        self.steps = dict.fromkeys(("size", "sizes", "drop", "use", "reload", "rebind", *steps), 0)
+        self.choices = ("size", "sizes", "drop", "use", "reload", "rebind", *steps)
+        self.steps = dict.fromkeys(self.choices, 0)
         self.lives = [[]]
         self.age = 0
         self.free = None
+        self.last = collections.deque(maxlen=TURN)  # what was done, to be told where it fails
 
     def below(self, limit):
         """A number that chance has, which does not depend on what was drawn before for other limits."""
@@ -111,10 +114,13 @@ class Soak:
         guest.write(f"{bound}/unbind", "virtio0", self.rig.timeout)
         guest.write(f"{bound}/bind", "virtio0", self.rig.timeout)
 
-    def step(self):
-        name = self.rng.choice(list(self.steps))
+    def do(self, name):
         self.steps[name] += 1
+        self.last.append(name)
         getattr(self, name)()
+
+    def step(self):
+        self.do(self.rng.choice(self.choices))
         self.age += 1
         self.lives[-1].append((self.age, self.process().own_len()))
 
@@ -142,6 +148,7 @@ class Soak:
         """Free memory of the guest without the driver, and without what the kernel can drop."""
         guest = self.rig.guest
         guest.write("/proc/sys/vm/drop_caches", "3")
+        guest.sh("for cache in /sys/kernel/slab/*; do echo 1 >$cache/shrink; done", self.rig.timeout)
         before, now = -1, guest.free_len()
         while before != now:
             time.sleep(0.2)
@@ -167,13 +174,14 @@ class Soak:
             return
         longest = max(life[-1][0] for life in self.lives if life)
         print(f"{self.name}: the device grows by {rate:.1f} bytes a step, of {longest} at most in one process")
-        check(rate * longest <= GROWTH, f"it has grown by {rate * longest:.0f} bytes")
+        check(rate * longest <= self.GROWTH, f"it has grown by {rate * longest:.0f} bytes")
 
 
 class DeviceSoak(Soak):
     """`vbb device`, and a guest of User Mode Linux."""
 
     name = "device"
+    GROWTH = MIB // 2  # that is none
 
     def __init__(self, options, log, seed, folder):
         rig = test_guest.Rig(Flavour(options.flavour), types.SimpleNamespace(
@@ -256,23 +264,27 @@ class QemuSoak(Soak):
     """QEMU's device, and a guest of Debian's kernel with a churn in it, which migrates."""
 
     name = "qemu"
+    GROWTH = 16 * MIB  # for what QEMU knows of the code that it has translated
     CHURN_MIB, CHURN_MIB_PER_S = 64, 16
 
     def __init__(self, options, log, seed, folder):
         rig = QemuRig(Kernel(), options, log)
-        super().__init__(rig, seed, folder, "cancelled", "failed", "reboot")
+        super().__init__(rig, seed, folder, "cancelled", "failed")
         self.driver = rig.kernel.ours
-        self.steps["migrate"] = 0
+        self.steps |= {"migrate": 0, "reboot": 0}
         self.arrivals = []
         self.left_out = self.sent = self.nr_checked = 0
-        rig.start()
+        # of code that was translated there soon is as much as there may be
+        rig.start(append=("init_on_alloc=1", "nokaslr"), accel="tcg,thread=multi,tb-size=32")
+        rig.machine["accel"] = "tcg,thread=multi,tb-size=32"
         rig.guest.rmmod(self.driver.name, rig.timeout)
-        self.life = self.some_life()
+        self.new_life()
         self.begin()
 
-    def some_life(self):
-        """Steps after which to migrate: some machines live long, to see whether they grow."""
-        return self.rng.choice((1, 5, 20, 100))
+    def new_life(self):
+        """A process that is another, or has other code of its guest to translate, has another size."""
+        self.lives.append([])
+        self.age, self.life = 0, self.rng.choice((1, 3, 10, 40))
 
     def qmp(self):
         return self.rig.guest.qmp
@@ -284,19 +296,25 @@ class QemuSoak(Soak):
         if self.age < self.life:
             super().step()
         else:
-            self.steps["migrate"] += 1
-            self.migrate()
+            self.do(self.rng.choice(("migrate", "migrate", "migrate", "reboot")))
+            self.new_life()
 
     def drop(self):
         what = 1 + self.below(3)
         self.retry(lambda: self.rig.guest.balloon_property("drop-cache", what))
 
     def under_way(self):
-        """Begins to migrate; what else the guest may do meanwhile."""
-        self.rig.begin(bandwidth=self.rng.choice((test_migration.LIMITED, test_migration.UNLIMITED)))
-        self.rng.choice((lambda: None, self.reload, self.rebind, self.use,
-                         lambda: self.qmp().execute("balloon", value=self.some_size()),
-                         lambda: time.sleep(self.rng.random())))()
+        """Begins to migrate; and what else the guest may do meanwhile."""
+        meanwhile = self.rng.choice((None, "balloon", "reload", "rebind", "use"))
+        self.last.append(f"meanwhile {meanwhile}")
+        if meanwhile in (None, "balloon"):
+            self.rig.begin(bandwidth=self.rng.choice((test_migration.LIMITED, test_migration.UNLIMITED)))
+            if meanwhile:
+                self.qmp().execute("balloon", value=self.some_size())
+        else:
+            # so slow that it cannot come to its end before the guest does
+            self.rig.begin(bandwidth=MIB)
+            getattr(self, meanwhile)()
 
     def migrate(self):
         self.under_way()
@@ -305,8 +323,6 @@ class QemuSoak(Soak):
         os.unlink(trace)
         self.left_out += info["left-out"]
         self.sent += info["ram"]["transferred"]
-        self.age, self.life = 0, self.some_life()
-        self.lives.append([])
         self.arrivals.append(self.process().own_len())
 
     def cancelled(self):
@@ -388,8 +404,10 @@ def main():
                     soak.turn()
             for soak in soaks:
                 soak.end()
-        except tap.Failure as failure:
+        except (tap.Failure, HarnessError) as failure:
             print(f"FAIL: {failure}")
+            for soak in soaks:
+                print(f"{soak.name}: the last steps: {', '.join(soak.last)}")
             return 1
         finally:
             for soak in soaks:
