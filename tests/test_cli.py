@@ -25,7 +25,8 @@ SPEC = HERE.parent / "docs" / "spec.md"
 VBB = "vbb"
 CASES = int(os.environ.get("VBB_CASES", "500"))
 USAGE, DATA, NOINPUT, IOERR = 64, 65, 66, 74
-PATTERNS = ("all", "idle", "every-second", "every-second-block", "density", "buddy", "clusters", "sparse", "mixed")
+PATTERNS = ("all", "idle", "every-second", "fragmented", "every-second-block", "density", "buddy", "clusters", "sparse",
+            "mixed")
 MSG_MAX = 32 + (1 << 20)
 
 
@@ -256,7 +257,8 @@ class Statuses(unittest.TestCase):
                      ["gen", "--pattern", "all", "file"], ["gen", "--pattern", "density", "--density", "0"],
                      ["gen", "--pattern", "density", "--density", "1.000000001"],
                      ["gen", "--pattern", "density", "--density", "0.5x"], ["gen", "--pattern", "all", "--pages", "0"],
-                     ["gen", "--pattern", "all", "--order", "21"],
+                     ["gen", "--pattern", "all", "--order", "21"], ["bench", "--case", "none"], ["bench", "--reps", "0"],
+                     ["bench", "--ram", "32T"], ["bench", "--curve", "17T"], ["bench", "file"],
                      ["gen", "--pattern", "all", "--first", "0xfffffffffffff", "--pages", "2"]):
             self.check(USAGE, args, stderr=r"vbb", stdout=b"")
 
@@ -425,6 +427,46 @@ class Encode(unittest.TestCase):
                 data, _ = self.check(runs, how, max_msg, shift, flag)
                 ordered = [(pfn, end - pfn) for pfn, end in as_set(runs)]
                 self.assertEqual(self.check(ordered, how, max_msg, shift, flag)[0], data)
+
+
+class Bench(unittest.TestCase):
+    """What vbb bench compares is compared; how long it takes is nobody's promise."""
+
+    def test_quick(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "bench.json"
+            result = vbb("bench", "--quick", "--json", path)
+            self.assertEqual((result.returncode, result.stderr), (0, b""))
+            data = json.loads(path.read_text(encoding="utf-8"))
+        for line in result.stdout.decode().splitlines():
+            if line.startswith("SKIP "):
+                print(line, flush=True)
+        self.assertEqual(len(data["scans"]), 4)
+        names = {case["name"] for case in data["cases"]}
+        self.assertTrue(names >= {"full", "idle", "fragmented-64", "fragmented-16", "fragmented-2", "random-0.5", "2m-blocks",
+                                  "curve"}, names)
+        for case in data["cases"]:
+            with self.subTest(case["name"], pages=case["pages"]):
+                ways = {way["name"]: way for way in case["ways"]}
+                self.assertTrue(ways.keys() >= {"plan", "bitmap", "records", "old-format", "frames", "bit-by-bit",
+                                                "find-next-bit"}, ways.keys())
+                for way in ways.values():
+                    for what in ("encode_ns", "decode_ns", "read_ns"):
+                        self.assertEqual(len(way[what]), data["reps"])
+                for way in ("old-format", "frames"):
+                    self.assertEqual(ways[way]["bytes"], 4 * case["free_pages"])
+                self.assertEqual(ways["bit-by-bit"]["bytes"], ways["find-next-bit"]["bytes"])
+                self.assertEqual(ways["plan"]["memory"], ways["bitmap"]["memory"])
+                self.assertLessEqual(ways["plan"]["bytes"], 1.1 * ways["bitmap"]["bytes"] + 16)
+
+    def test_one_case(self):
+        result = vbb("bench", "--quick", "--case", "2m-blocks", "--ram", "8M", "--reps", 1)
+        self.assertEqual(result.returncode, 0)
+        self.assertNotIn(b"idle", result.stdout)
+        self.assertIn(b"2m-blocks, 8 MiB: every second block of 2 MiB\n  1024 pages are free, in 2 runs\n", result.stdout)
+
+    def test_cannot_write(self):
+        self.assertEqual(vbb("bench", "--quick", "--case", "full", "--json", "/none/none").returncode, 74)
 
 
 class Gen(unittest.TestCase):

@@ -13,6 +13,7 @@ static const struct vbb_cmd {
 	{ "decode", vbb_cmd_decode, "messages to runs of pages" },
 	{ "dump", vbb_cmd_dump, "every field and record of messages" },
 	{ "gen", vbb_cmd_gen, "runs of pages by a pattern, or of this machine" },
+	{ "bench", vbb_cmd_bench, "what formats cost: bytes and time, on the same pages" },
 	{ "map", vbb_cmd_map, "a picture of a guest's memory, free against used" },
 	{ "ctl", vbb_cmd_ctl, "a device that runs, asked through its QMP socket" },
 #ifdef VBB_HAVE_DEVICE

@@ -28,6 +28,7 @@ int vbb_cmd_encode(int argc, char **argv);
 int vbb_cmd_decode(int argc, char **argv);
 int vbb_cmd_dump(int argc, char **argv);
 int vbb_cmd_gen(int argc, char **argv);
+int vbb_cmd_bench(int argc, char **argv);
 int vbb_cmd_map(int argc, char **argv);
 int vbb_cmd_ctl(int argc, char **argv);
 int vbb_cmd_device(int argc, char **argv);

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
+"""What scripts/bench makes of the figures of vbb bench: a table with the targets, and pictures."""
+
+import argparse
+import json
+import math
+import pathlib
+import statistics
+import sys
+
+from demo_common import bars, gnuplot, quote
+
+MANY = 1000    # runs, from which on what a message costs by itself does not count
+BARS = ("plan", "bitmap", "old-format", "frames", "bit-by-bit", "find-next-bit", "CRoaring")
+DENSE = ("fragmented-2", "random-0.5")
+
+
+class Case:
+    """A guest, and what each way took for it."""
+
+    def __init__(self, case):
+        self.name, self.pages, self.runs, self.case = case["name"], case["pages"], case["runs"], case
+        self.ways = {way["name"]: way for way in case["ways"]}
+
+    def each(self, way, what):
+        """Nanoseconds of each repetition."""
+        way = self.ways[way]
+        if what == "both":
+            return [encode + decode for encode, decode in zip(way["encode_ns"], way["decode_ns"])]
+        return way[what + "_ns"]
+
+    def a_run(self, way, what):
+        """Nanoseconds a run, the median."""
+        return statistics.median(self.each(way, what)) / self.runs
+
+    def ratios(self, way):
+        """How many times as long as our plan's does it take, in the same repetition?"""
+        return [other / ours for other, ours in zip(self.each(way, "both"), self.each("plan", "both"))]
+
+    def size_ratio(self):
+        """Our plan's bytes, by those of the shorter of bitmap and fewest records."""
+        return max(self.case["sample_len"] / self.case["sample_least_len"],
+                   self.ways["plan"]["bytes"] / self.ways["bitmap"]["bytes"])
+
+
+def spread(values):
+    """The median, and the range."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def size(nbytes):
+    """A guest's memory."""
+    for unit in ("KiB", "MiB", "GiB"):
+        nbytes /= 1024
+        if nbytes < 1024:
+            return f"{nbytes:.4g} {unit}"
+    return f"{nbytes / 1024:.4g} TiB"
+
+
+def table(rows):
+    """Columns; the first row is the head, and the first column text."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        first, *more = (cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
+        print("  ".join([first, *more]).rstrip())
+
+
+OTHERS = (("CRoaring", "CRoaring"), ("old-format", "array of frames, checked as ours is"), ("frames", "array of frames, bare loop"))
+
+
+def mark(value, reached, digits=2):
+    """A figure; a star where it misses its target."""
+    return f"{value:.{digits}f}{' ' if reached else '*'}"
+
+
+def patterns(cases):
+    """A line for each guest. What misses a target has a star."""
+    rows = [("guest", "runs", "encode ns", "bitmap's", "decode ns", "bitmap's", *(f"by {way}" for way, _ in OTHERS), "size")]
+    for case in cases:
+        row = [case.name, str(case.runs)]
+        for what, most in (("encode", 6), ("decode", 3)):
+            for way in ("plan", "bitmap"):
+                value = case.a_run(way, what)
+                counts = case.runs >= MANY and (what == "encode" or case.name in DENSE)
+                row.append(mark(value, not counts or value <= most))
+        for way, _ in OTHERS:
+            value = statistics.median(case.ratios(way)) if way in case.ways else math.nan
+            row.append(mark(value, not value <= 1))
+        row.append(mark(case.size_ratio(), case.size_ratio() <= 1.02, 3))
+        rows.append(row)
+    print("Time a run of pages, of our plan and of our bitmaps; how many times as long as our plan others take to encode and decode;\n"
+          "our plan's bytes by the smaller of bitmap and fewest records. A star: the target is missed.\n")
+    table(rows)
+
+
+def worst(values, high=True):
+    """Of (name, values of all repetitions), the one with the worst median."""
+    return (max if high else min)(values, key=lambda each: statistics.median(each[1]))
+
+
+def targets(data, cases, curve):
+    """Each target, and the guest that is furthest from it."""
+    rows = [("target", "wanted", "seen: median (range)", "worst", "")]
+
+    def add(what, wanted, values, limit, high=True):
+        if not values:
+            return
+        name, each = worst(values, high)
+        seen = statistics.median(each)
+        rows.append((what, wanted, spread(each), name, "reached" if (seen <= limit if high else seen >= limit) else "MISSED"))
+
+    add("decode, empty or full bitmap, by a plain read's speed", "at least 0.5",
+        [(scan["name"], [read / decode for read, decode in zip(scan["read_ns"], scan["decode_ns"])]) for scan in data["scans"]],
+        0.5, False)
+    many = [case for case in cases if case.runs >= MANY]
+
+    def each(way, what, some):
+        return [(case.name, [ns / case.runs for ns in case.each(way, what)]) for case in some]
+
+    for way in ("plan", "bitmap"):
+        add(f"decode, dense runs, {way}", "at most 3 ns a run", each(way, "decode", [c for c in many if c.name in DENSE]), 3)
+    for way in ("plan", "bitmap"):
+        add(f"encode, {way}", "at most 6 ns a run", each(way, "encode", many), 6)
+    for way, title in OTHERS:
+        add(f"encode and decode, by ours: {title}", "over 1", [(c.name, c.ratios(way)) for c in cases if way in c.ways], 1, False)
+    add("size, by the smaller of bitmap and fewest records", "at most 1.02",
+        [(case.name, [case.size_ratio()]) for case in [*cases, *curve]], 1.02)
+    if curve and curve[-1].pages == 1 << 32:
+        add("encode and decode, idle guest of 16 TiB", "under 100 ms",
+            [("", [ns / 1e6 for ns in curve[-1].each("plan", "both")])], 100)
+        add(f"memory for it, by that for {size(curve[0].pages << 12)}", "1",
+            [("", [curve[-1].ways["plan"]["memory"] / curve[0].ways["plan"]["memory"]])], 1)
+    table(rows)
+
+
+def where(data, command):
+    """Under a picture's title."""
+    machine = data["machine"]
+    return f"{machine['cpu']}, Linux {machine['kernel']} {machine['arch']}, {machine['date']}: {command}"
+
+
+def plot_bars(path, cases, what, label, title, value):
+    """A group of bars for each guest."""
+    ways = [way for way in BARS if all(way in case.ways for case in cases)]
+    groups = [(case.name, [max(value(case, way), math.ulp(0)) for way in ways]) for case in cases]
+    bars(path, "1280,560", ways, groups, [
+        "set logscale y", f"set ylabel {quote(label)}", "set xtics rotate by -25", "set bmargin 6", "set format y '10^{%L}'",
+        f"set title {title} noenhanced", f"set xlabel {quote(what)}"])
+
+
+def plot_curve(path, curve, title, label):
+    """Lines: what each way takes, by the guest's memory."""
+    ways = [way for way in BARS if way in curve[0].ways]
+    rows = []
+    for case in curve:
+        values = (statistics.median(case.each(way, "both")) / 1e6 for way in ways)
+        rows.append(" ".join([str((case.pages << 12) / (1 << 30)), *(f"{value:.6f}" for value in values)]))
+    tics = ", ".join(f"'{size(case.pages << 12)}' {(case.pages << 12) / (1 << 30)}" for case in curve)
+    gnuplot(path, "900,560", [
+        "set logscale xy", "set grid", "set format y '10^{%L}'", "set key outside right", f"set xtics ({tics}) rotate by -25",
+        f"set xlabel {quote(label)}", "set ylabel 'milliseconds to encode and decode, median (log scale)'",
+        f"set title {title} noenhanced", "$data << EOD", *rows, "EOD",
+        "plot " + ", ".join(f"$data using 1:{i + 2} with linespoints linewidth 2 title {quote(way)}" for i, way in enumerate(ways))])
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("json", type=pathlib.Path, help="what vbb bench --json wrote")
+    parser.add_argument("--plot", type=pathlib.Path, metavar="PREFIX", help="pictures: PREFIX-time.svg and others")
+    parser.add_argument("--command", default="scripts/bench", help="what the pictures say that made them")
+    args = parser.parse_args()
+    data = json.loads(args.json.read_text(encoding="utf-8"))
+    everything = [Case(case) for case in data["cases"]]
+    cases = [case for case in everything if case.name != "curve"]
+    curve = [case for case in everything if case.name == "curve"]
+    print()
+    if cases:
+        patterns(cases)
+        print()
+    targets(data, cases, curve)
+    if args.plot:
+        def title(text):
+            lines = (text.replace("\\", "").replace('"', "") for text in (text, where(data, args.command)))
+            return '"' + "\\n".join(lines) + '"'
+
+        def picture(name):
+            return args.plot.with_name(f"{args.plot.name}-{name}.svg")
+
+        if cases:
+            guest = "what of the guest's memory is free (machine: what is free in this machine)"
+            plot_bars(picture("time"), cases, guest, "microseconds to encode and decode (log scale)",
+                      title(f"Time of the CPU, guests of {size(cases[-1].pages << 12)}: median of {data['reps']} repetitions"),
+                      lambda case, way: statistics.median(case.each(way, "both")) / 1e3)
+            plot_bars(picture("bytes"), cases, guest, "bytes of all messages (log scale)",
+                      title(f"Bytes on the wire, guests of {size(cases[-1].pages << 12)}"),
+                      lambda case, way: case.ways[way]["bytes"])
+        if curve:
+            plot_curve(picture("curve"), curve, title("Idle guests, from small to large"), "memory of the guest (log scale)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
