@@ -493,13 +493,13 @@ static int run_curve(struct bench *b)
 
 	if (!wanted(b, "curve"))
 		return 0;
-	for (nr_pages = b->quick ? 1 << 12 : 1 << 18; !err && nr_pages <= b->curve_pages;
+	for (nr_pages = (vbb_u64)1 << (b->quick ? 12 : 18); !err && nr_pages <= b->curve_pages;
 	     nr_pages *= 4) {
 		err = make_pages(b, idle, nr_pages);
 		/* what takes long varies less */
 		if (!err)
 			err = run_case(b, "curve", idle->what, nr_pages,
-				       nr_pages > 1 << 26 && b->nr_reps > 3 ? 3 : b->nr_reps);
+				       nr_pages >> 26 > 1 && b->nr_reps > 3 ? 3 : b->nr_reps);
 	}
 	return err;
 }
@@ -655,7 +655,8 @@ int vbb_cmd_bench(int argc, char **argv)
 	}
 	if (optind < argc)
 		return vbb_usage(argv[0], "%s: not an option", argv[optind]);
-	b.nr_pages = ram ? ram >> VIRTIO_BALLOON_PAGE_SHIFT_MIN : 1 << (b.quick ? 14 : 22);
+	b.nr_pages = ram ? ram >> VIRTIO_BALLOON_PAGE_SHIFT_MIN :
+			   (vbb_u64)1 << (b.quick ? 14 : 22);
 	b.curve_pages = curve ? curve >> VIRTIO_BALLOON_PAGE_SHIFT_MIN :
 				(vbb_u64)1 << (b.quick ? 16 : 32);
 	if (!b.nr_pages || b.nr_pages > MAX_PAGES || b.curve_pages > MAX_PAGES)
