@@ -396,8 +396,10 @@ static const struct vhu_request {
 
 int vhu_request_run(struct vbb_vhu *v, struct vhu_msg *m, bool *replies)
 {
-	const struct vhu_request *r = m->hdr.request < NR_REQUESTS ? &requests[m->hdr.request] : NULL;
+	const struct vhu_request *r = NULL;
 
+	if (m->hdr.request < NR_REQUESTS)
+		r = &requests[m->hdr.request];
 	*replies = r && r->replies;
 	if (!r || !r->run)
 		return refuse(v, "no such request");
