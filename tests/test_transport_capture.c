@@ -14,7 +14,7 @@
 #include "replay.h"
 
 #define SECTION_LEN 28
-#define INTERFACE_LEN 32
+#define INTERFACE_LEN 76
 #define HEAD_LEN (SECTION_LEN + INTERFACE_LEN)
 #define PACKET_LEN(len) (32 + VBB_CAPTURE_HDR_LEN + (((len) + 3) & ~3u))
 
@@ -32,7 +32,10 @@ static void image_start(void)
 static void image_put(vbb_u8 kind, vbb_u8 from, vbb_u16 queue, vbb_u32 id, vbb_u32 in_len,
 		      const char *text)
 {
-	const struct vbb_capture_hdr hdr = { kind, from, queue, id, in_len, (vbb_u32)strlen(text) };
+	const struct vbb_capture_hdr hdr = {
+		kind, from, queue, id, in_len, (vbb_u32)strlen(text), VBB_CAPTURE_HOST_REQUEST,
+		VBB_CAPTURE_BITMAP | VBB_CAPTURE_RECORDS
+	};
 	const struct vbb_seg seg = { (void *)(uintptr_t)text, strlen(text) };
 
 	vbb_capture_put(file, &hdr, &seg, 1, 0x0123456789abcdef);
@@ -80,6 +83,8 @@ static void assert_two(void)
 	assert_int_equal(hdr.id, 0x11223344);
 	assert_int_equal(hdr.in_len, 16);
 	assert_int_equal(hdr.len, 5);
+	assert_int_equal(hdr.role, VBB_CAPTURE_HOST_REQUEST);
+	assert_int_equal(hdr.modes, VBB_CAPTURE_BITMAP | VBB_CAPTURE_RECORDS);
 	assert_memory_equal(buf, "hello", 5);
 	assert_int_equal(image_next(), 0);
 	assert_int_equal(hdr.kind, VBB_CAPTURE_DONE);
@@ -95,11 +100,14 @@ static void test_bytes(void **state)
 	static const vbb_u8 want[] = {
 		0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0,
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 28, 0, 0, 0,
-		1, 0, 0, 0, 32, 0, 0, 0, 147, 0, 0, 0, 0, 0, 0, 0,
-		9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0,
+		1, 0, 0, 0, 76, 0, 0, 0, 147, 0, 0, 0, 0, 0, 0, 0,
+		2, 0, 7, 0, 'b', 'a', 'l', 'l', 'o', 'o', 'n', 0,
+		3, 0, 28, 0, 'v', 'i', 'r', 't', 'i', 'o', '-', 'b', 'a', 'l', 'l', 'o', 'o', 'n',
+		' ', 'p', 'a', 'g', 'e', ' ', 'm', 'e', 's', 's', 'a', 'g', 'e', 's',
+		9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 76, 0, 0, 0,
 		6, 0, 0, 0, 64, 0, 0, 0, 0, 0, 0, 0, 0x67, 0x45, 0x23, 0x01,
 		0xef, 0xcd, 0xab, 0x89, 29, 0, 0, 0, 29, 0, 0, 0,
-		1, 1, 0, 0, 1, 0, 0, 0, 0x44, 0x33, 0x22, 0x11, 16, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
+		1, 1, 0, 6, 1, 0, 3, 0, 0x44, 0x33, 0x22, 0x11, 16, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0,
 		'h', 'e', 'l', 'l', 'o', 0, 0, 0, 64, 0, 0, 0,
 	};
 
@@ -126,16 +134,18 @@ static void swap(vbb_u8 *p, unsigned int len)
 static void test_big_endian(void **state)
 {
 	static const unsigned int words[] = {
-		4, 8, 24, 28, 32, 40, 56, 60, 64, 68, 72, 76, 80, 84, 120, 124, 128, 132, 136, 140,
-		144, 148, 176,
+		4, 8, 24, 28, 32, 40, 100, 104, 108, 112, 116, 120, 124, 128, 164, 168, 172, 176,
+		180, 184, 188, 192, 220,
 	};
+	static const unsigned int halves[] = { 36, 44, 46, 56, 58, 88, 90 };
 	size_t i;
 
 	(void)state;
 	image_two();
 	for (i = 0; i < ARRAY_SIZE(words); i++)
 		swap(image + words[i], 4);
-	swap(image + 36, 2);
+	for (i = 0; i < ARRAY_SIZE(halves); i++)
+		swap(image + halves[i], 2);
 	image_open(image_len);
 	assert_two();
 }
@@ -261,13 +271,13 @@ static void test_bad(void **state)
 		{ 0, 1 },			/* no section first */
 		{ 8, 0x1a2b3c4e },		/* byte order */
 		{ 4, 12 }, { 4, 29 }, { 4, 0xfffffffc }, { 24, 32 },
-		{ 32, 0 }, { 32, 8 }, { 32, 12 }, { 32, 16 }, { 32, 33 }, { 56, 28 },
-		{ 64, 28 }, { 64, 52 }, { 64, 62 }, { 120, 60 }, { 120, 0xffffffff },
-		{ 80, 28 }, { 84, 28 }, { 84, 30 },
-		{ 88, 0x00000102 }, { 88, 0x00000001 }, { 88, 0x00000301 }, { 88, 0x00020101 },
-		{ 88, 0x01000101 }, { 92, 0x00010001 },
-		{ 88, 0x00000201 },		/* comes back with in_len */
-		{ 104, 4 }, { 104, 6 }, { 104, 0xffffffff }, { 108, 1 }, { 108, 0xffffffff },
+		{ 32, 0 }, { 32, 8 }, { 32, 12 }, { 32, 16 }, { 32, 33 }, { 100, 28 },
+		{ 108, 28 }, { 108, 52 }, { 108, 62 }, { 164, 60 }, { 164, 0xffffffff },
+		{ 124, 28 }, { 128, 28 }, { 128, 30 },
+		{ 132, 0x00000102 }, { 132, 0x00000001 }, { 132, 0x00000301 }, { 132, 0x00020101 },
+		{ 132, 0x07000101 }, { 136, 0x00040001 }, { 136, 0x01000001 },
+		{ 132, 0x00000201 },		/* comes back with in_len */
+		{ 148, 4 }, { 148, 6 }, { 148, 0xffffffff }, { 152, 1 }, { 152, 0xffffffff },
 	};
 	char text[100];
 	size_t i;
@@ -284,8 +294,8 @@ static void test_bad(void **state)
 	/* both lengths of a packet wrong alike: past its block, less than our header */
 	for (i = 0; i < 2; i++) {
 		image_two();
-		put32(image + 80, i ? 23 : 33);
-		put32(image + 84, i ? 23 : 33);
+		put32(image + 124, i ? 23 : 33);
+		put32(image + 128, i ? 23 : 33);
 		image_open(image_len);
 		assert_int_equal(image_next(), VBB_E_FRAME);
 		fclose(file);
@@ -302,7 +312,7 @@ static void test_bad(void **state)
 	text[sizeof(text) - 1] = 0;
 	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, text);
 	image_end();
-	put32(image + 104, 5);
+	put32(image + 148, 5);
 	image_open(image_len);
 	assert_int_equal(image_next(), VBB_E_FRAME);
 	fclose(file);
@@ -312,11 +322,11 @@ static void test_bad(void **state)
 	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "");
 	image_put(VBB_CAPTURE_MSG, 0, 0, 0, 0, "de");
 	image_end();
-	put32(image + 104, 5);
-	put32(image + 104 + PACKET_LEN(3), 5);
-	put32(image + 108 + PACKET_LEN(3), 3);
-	put32(image + 104 + PACKET_LEN(3) + PACKET_LEN(0), 5);
-	put32(image + 108 + PACKET_LEN(3) + PACKET_LEN(0), 3);
+	put32(image + 148, 5);
+	put32(image + 148 + PACKET_LEN(3), 5);
+	put32(image + 152 + PACKET_LEN(3), 3);
+	put32(image + 148 + PACKET_LEN(3) + PACKET_LEN(0), 5);
+	put32(image + 152 + PACKET_LEN(3) + PACKET_LEN(0), 3);
 	image_open(image_len);
 	assert_int_equal(image_next(), VBB_E_FRAME);
 	fclose(file);
@@ -359,7 +369,7 @@ static void test_parts(void **state)
 	static vbb_u8 bytes[400000], part[PACKET_LEN(VBB_CAPTURE_PACKET)];
 	const struct vbb_seg seg[] = { { msg, 1 }, { msg + 1, 199999 }, { msg + 200000, 100000 } };
 	struct vbb_capture_hdr put = {
-		VBB_CAPTURE_MSG, VBB_CAPTURE_DEVICE, 0, 5, 0xffffffff, sizeof(msg)
+		VBB_CAPTURE_MSG, VBB_CAPTURE_DEVICE, 0, 5, 0xffffffff, sizeof(msg), 0, 0
 	};
 	uint64_t seed = 1;
 	size_t i, len;
@@ -410,6 +420,61 @@ static void test_parts(void **state)
 	}
 }
 
+/* Of what is longer than any good message, the rest is left out, and replay cannot play it. */
+static void test_cut(void **state)
+{
+	static vbb_u8 msg[1 << 16], got[VBB_CAPTURE_MAX];
+	struct vbb_capture_hdr put = {
+		VBB_CAPTURE_MSG, VBB_CAPTURE_DRIVER, 0, 5, 0, 0, VBB_CAPTURE_INFLATE, 0
+	};
+	static const vbb_u32 lens[] = {
+		VBB_CAPTURE_MAX, VBB_CAPTURE_MAX + 1, 0xffffffff,
+	};
+	static struct vbb_replay r;
+	struct vbb_replay_msg one;
+	struct vbb_seg seg[17];
+	struct vbb_chain chain = { .seg = seg, .max_segs = 1 };
+	const struct vbb_replay_cfg cfg = {
+		.nr_queues = 1, .nr_msgs = 1, .max_len = sizeof(got), .msg = &one, .buf = got,
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(seg); i++)
+		seg[i] = (struct vbb_seg){ msg, sizeof(msg) };
+	for (i = 0; i < ARRAY_SIZE(lens); i++) {
+		struct vbb_replay_cfg with_file = cfg;
+
+		file = tmpfile();
+		assert_non_null(file);
+		vbb_capture_start(file);
+		put.len = lens[i];
+		vbb_capture_put(file, &put, seg, ARRAY_SIZE(seg), 0);
+		put.len = 3;
+		vbb_capture_put(file, &put, seg, 1, 0);
+		rewind(file);
+		vbb_capture_open(&capture, file);
+		assert_int_equal(vbb_capture_next(&capture, &hdr, got, sizeof(got) - 1),
+				 VBB_E_FRAME);
+		rewind(file);
+		vbb_capture_open(&capture, file);
+		assert_int_equal(vbb_capture_next(&capture, &hdr, got, sizeof(got)), 0);
+		assert_int_equal(hdr.len, lens[i]);
+		assert_int_equal(vbb_capture_len(&hdr), VBB_CAPTURE_MAX);
+		assert_int_equal(capture.nr_packets, 9);
+		assert_int_equal(vbb_capture_next(&capture, &hdr, got, sizeof(got)), 0);
+		assert_int_equal(hdr.len, 3);
+		assert_int_equal(capture.nr_packets, 10);
+		assert_int_equal(vbb_capture_next(&capture, &hdr, got, sizeof(got)), VBB_E_CLOSED);
+		rewind(file);
+		with_file.f = file;
+		vbb_replay_init(&r, &with_file);
+		assert_int_equal(vbb_transport_recv(&r.t, 0, &chain),
+				 lens[i] == VBB_CAPTURE_MAX ? 0 : VBB_E_FRAME);
+		fclose(file);
+	}
+}
+
 /* A disk that is full is told by the file. */
 static void test_full(void **state)
 {
@@ -435,6 +500,7 @@ static struct {
 	struct vbb_record_msg rmsg[2][NR_MSGS - 1];
 	struct vbb_seg rseg[2][(NR_MSGS - 1) * 2];
 	FILE *f[2];
+	vbb_u8 role[1];
 	struct vbb_replay p;
 	struct vbb_replay_msg pmsg[2];
 	vbb_u8 pbuf[2 * 64];
@@ -454,6 +520,7 @@ static void record_start(void)
 	unsigned int i;
 
 	vbb_loop_init(&rig.l, &loop);
+	rig.role[0] = VBB_CAPTURE_DEFLATE;
 	for (i = 0; i < 2; i++) {
 		const struct vbb_record_cfg record = {
 			.under = &rig.l.end[i].t,
@@ -461,12 +528,15 @@ static void record_start(void)
 			.from = i ? VBB_CAPTURE_DEVICE : VBB_CAPTURE_DRIVER,
 			.nr_msgs = NR_MSGS - 1,
 			.max_in = 2,
+			.role = rig.role,
+			.nr_roles = 1,
 			.msg = rig.rmsg[i],
 			.seg = rig.rseg[i],
 		};
 
 		assert_non_null(rig.f[i]);
 		vbb_record_init(&rig.r[i], &record);
+		rig.r[i].modes = VBB_CAPTURE_RECORDS;
 	}
 }
 
@@ -578,6 +648,9 @@ static void test_replay(void **state)
 			assert_int_equal(hdr.queue, talk[i / 2].queue);
 			assert_int_equal(hdr.in_len, i % 2 ? 0 : talk[i / 2].in_len);
 			assert_int_equal(hdr.len, strlen(want));
+			assert_int_equal(hdr.role, hdr.queue ? VBB_CAPTURE_UNKNOWN :
+							       VBB_CAPTURE_DEFLATE);
+			assert_int_equal(hdr.modes, VBB_CAPTURE_RECORDS);
 			assert_memory_equal(buf, want, hdr.len);
 		}
 		assert_int_equal(image_next(), VBB_E_CLOSED);
@@ -658,7 +731,7 @@ static void test_tshark(void **state)
 {
 	static vbb_u8 big[300000];
 	const struct vbb_capture_hdr put = {
-		VBB_CAPTURE_MSG, VBB_CAPTURE_DRIVER, 0, 1, 0, sizeof(big)
+		VBB_CAPTURE_MSG, VBB_CAPTURE_DRIVER, 0, 1, 0, sizeof(big), 0, 0
 	};
 	const struct vbb_seg seg = { big, sizeof(big) };
 	char path[] = "/tmp/vbb-capture-XXXXXX", command[256], line[256];
@@ -685,7 +758,7 @@ static void test_tshark(void **state)
 	while (strstr(line, "as user"))	/* a warning of its own about root */
 		assert_non_null(fgets(line, sizeof(line), out));
 	assert_string_equal(line, "45\t29\t81985529.216486895\t"
-				  "01010000010000000200000010000000050000000000000068656c6c6f\n");
+				  "01010006010003000200000010000000050000000000000068656c6c6f\n");
 	assert_non_null(fgets(line, sizeof(line), out));
 	assert_memory_equal(line, "45\t131096\t1234567890.123456789\t010100", 37);
 	assert_non_null(fgets(line, sizeof(line), out));
@@ -707,6 +780,7 @@ int main(void)
 		cmocka_unit_test(test_bad),
 		cmocka_unit_test(test_flipped),
 		cmocka_unit_test(test_parts),
+		cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_full),
 		cmocka_unit_test(test_record_limits),
 		cmocka_unit_test(test_replay),

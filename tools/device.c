@@ -142,7 +142,43 @@ static int wait_ms(vbb_u64 work_ns, vbb_u64 tell_ns)
 	return ns < WAIT_NS_MAX ? (int)(ns / 1000000) + 1 : INT_MAX;
 }
 
-static void serve(struct vbb_device *d, struct vbb_qmp *qmp, int listener, int signals)
+/* The file that messages go to */
+struct capture {
+	FILE *f;		/* NULL: none, or no longer */
+	const char *name;
+	int status;		/* enum vbb_exit */
+};
+
+static int capture_open(struct capture *c, struct vbb_device *d, const char *name)
+{
+	c->name = name;
+	c->f = fopen(name, "wbe");
+	if (!c->f) {
+		vbb_warn("%s: %s", name, strerror(errno));
+		return VBB_EXIT_IOERR;
+	}
+	vbb_device_record(d, c->f);
+	return 0;
+}
+
+static void capture_close(struct capture *c, struct vbb_device *d)
+{
+	if (!c->f)
+		return;
+	vbb_device_record(d, NULL);
+	c->status = vbb_out_close(c->f, c->name);
+	c->f = NULL;
+}
+
+/* What was written is there for readers before we sleep. A full disk does not end the device. */
+static void capture_flush(struct capture *c, struct vbb_device *d)
+{
+	if (c->f && fflush(c->f))
+		capture_close(c, d);
+}
+
+static void serve(struct vbb_device *d, struct vbb_qmp *qmp, int listener, int signals,
+		  struct capture *capture)
 {
 	struct pollfd fds[] = {
 		{ .fd = signals, .events = POLLIN },
@@ -157,6 +193,7 @@ static void serve(struct vbb_device *d, struct vbb_qmp *qmp, int listener, int s
 	while (!d->quit && !fds[0].revents) {
 		fds[3].fd = vbb_device_job_fd(&d->requests.job);
 		fds[4].fd = vbb_device_job_fd(&d->hint.job);
+		capture_flush(capture, d);
 		if (poll(fds, ARRAY_SIZE(fds), wait_ms(wait_ns, vbb_device_tell(d, qmp))) < 0 &&
 		    errno != EINTR)
 			break;
@@ -179,6 +216,7 @@ static int run(struct vbb_device *d, const struct vbb_device_opts *opts)
 		vbb_device_cmds, vbb_device_request_cmds, vbb_device_stats_cmds,
 		vbb_device_hint_cmds, NULL
 	};
+	struct capture capture = { .status = VBB_EXIT_OK };
 	struct vbb_qmp qmp;
 	int signals, listener, control;
 
@@ -197,8 +235,15 @@ static int run(struct vbb_device *d, const struct vbb_device_opts *opts)
 		vbb_warn("cannot serve QMP");
 		goto out_control;
 	}
-	serve(d, &qmp, listener, signals);
-	status = VBB_EXIT_OK;
+	if (opts->capture) {
+		status = capture_open(&capture, d, opts->capture);
+		if (status)
+			goto out_qmp;
+	}
+	serve(d, &qmp, listener, signals, &capture);
+	capture_close(&capture, d);
+	status = capture.status;
+out_qmp:
 	vbb_qmp_fini(&qmp);
 out_control:
 	unlink(opts->qmp);
@@ -232,6 +277,7 @@ static void print_help(FILE *f)
 	      "  --page-poison\n"
 	      "  --free-page-reporting\n"
 	      "                   offer the feature of that name\n"
+	      "  --capture FILE   write all messages to FILE, for 'vbb dump' and Wireshark\n"
 	      "  --page-by-page   discard each page by a call of its own\n"
 	      "  --no-discard     discard nothing, to measure all the rest\n"
 	      "  --help           print this and exit\n"
@@ -249,7 +295,7 @@ int vbb_cmd_device(int argc, char **argv)
 			    BIT(VIRTIO_BALLOON_F_PAGE_RECORDS) | BIT(VIRTIO_BALLOON_F_HOST_REQ_VQ),
 	};
 	enum { OPT_SOCKET = 1, OPT_QMP, OPT_RAM, OPT_NO_BITMAP, OPT_NO_RECORDS, OPT_NO_REQUESTS,
-	       OPT_NO_STATS, OPT_PAGE_BY_PAGE, OPT_NO_DISCARD, OPT_HELP,
+	       OPT_NO_STATS, OPT_CAPTURE, OPT_PAGE_BY_PAGE, OPT_NO_DISCARD, OPT_HELP,
 	       OPT_FEATURE /* and a feature's bit number */ };
 	static const struct option options[] = {
 		{ "socket", required_argument, NULL, OPT_SOCKET },
@@ -264,6 +310,7 @@ int vbb_cmd_device(int argc, char **argv)
 		{ "free-page-hint", no_argument, NULL, OPT_FEATURE + VBB_BALLOON_F_FREE_PAGE_HINT },
 		{ "page-poison", no_argument, NULL, OPT_FEATURE + VBB_BALLOON_F_PAGE_POISON },
 		{ "free-page-reporting", no_argument, NULL, OPT_FEATURE + VBB_BALLOON_F_REPORTING },
+		{ "capture", required_argument, NULL, OPT_CAPTURE },
 		{ "page-by-page", no_argument, NULL, OPT_PAGE_BY_PAGE },
 		{ "no-discard", no_argument, NULL, OPT_NO_DISCARD },
 		{ "help", no_argument, NULL, OPT_HELP },
@@ -294,6 +341,9 @@ int vbb_cmd_device(int argc, char **argv)
 			break;
 		case OPT_NO_STATS:
 			opts.features &= ~BIT(VBB_BALLOON_F_STATS_VQ);
+			break;
+		case OPT_CAPTURE:
+			opts.capture = optarg;
 			break;
 		case OPT_PAGE_BY_PAGE:
 			opts.page_by_page = true;

@@ -10,6 +10,7 @@
 
 #include "discard.h"
 #include "qmp.h"
+#include "replay.h"
 #include "sink.h"
 #include "vhost_user.h"
 
@@ -27,6 +28,7 @@
 struct vbb_device_opts {
 	const char *socket;	/* path where front-ends connect */
 	const char *qmp;	/* path where QMP clients connect */
+	const char *capture;	/* path of the file that all messages go to, or NULL */
 	vbb_u64 ram_len;	/* the guest's RAM in bytes; 0: what the front-end shares */
 	vbb_u64 features;	/* to offer */
 	bool page_by_page;	/* a discard for each host page, as today's devices do it */
@@ -216,6 +218,9 @@ struct vbb_device_requests {
 struct vbb_device {
 	const struct vbb_device_opts *opts;
 	struct vbb_vhu vhu;
+	struct vbb_transport *transport;	/* its queues: vhu, or what records them */
+	struct vbb_record record;
+	vbb_u8 role[VBB_VHU_NR_QUEUES];		/* by index of the queue, for the capture */
 	struct vbb_device_queue queue[VBB_DEVICE_NR_VQS];
 	struct vbb_device_message inflate, deflate;
 	struct vbb_device_stats stats;
@@ -249,6 +254,13 @@ struct vbb_device {
  * Return: as vbb_vhu_init().
  */
 int vbb_device_init(struct vbb_device *d, const struct vbb_device_opts *opts);
+
+/**
+ * vbb_device_record() - write all messages to a capture from now on
+ * @d: the device, without a front-end
+ * @f: the file; borrowed; NULL: no longer
+ */
+void vbb_device_record(struct vbb_device *d, FILE *f);
 
 /**
  * vbb_device_work() - work on messages, a few milliseconds a queue at most, and look at the time

@@ -45,25 +45,27 @@ struct vbb_span vbb_device_span(const struct vbb_device *d, const struct vbb_seg
 #define WORK_NS		2000000
 
 static const struct vq_ops {
+	enum vbb_capture_role role;
 	unsigned int feature;	/* that brings it; 0: it is always there */
 	void (*begin)(struct vbb_device *d, enum vbb_device_vq vq);
 	vbb_u64 (*step)(struct vbb_device *d, enum vbb_device_vq vq);	/* NULL: begin() is all */
 	void (*stopping)(struct vbb_device *d);	/* NULL: nothing to do, as below */
 	void (*stopped)(struct vbb_device *d);
 } vq_ops[VBB_DEVICE_NR_VQS] = {
-	[VBB_DEVICE_INFLATE] = { .begin = vbb_device_balloon_begin,
-				 .step = vbb_device_balloon_step },
-	[VBB_DEVICE_DEFLATE] = { .begin = vbb_device_balloon_begin,
-				 .step = vbb_device_balloon_step },
-	[VBB_DEVICE_STATS] = { VBB_BALLOON_F_STATS_VQ, vbb_device_stats_begin, NULL, NULL,
-			       vbb_device_stats_stopped },
-	[VBB_DEVICE_HINT] = { VBB_BALLOON_F_FREE_PAGE_HINT, vbb_device_hint_begin,
-			      vbb_device_hint_step, NULL, NULL },
-	[VBB_DEVICE_REPORTING] = { VBB_BALLOON_F_REPORTING, vbb_device_reporting_begin,
-				   vbb_device_reporting_step, NULL, NULL },
-	[VBB_DEVICE_REQUESTS] = { VIRTIO_BALLOON_F_HOST_REQ_VQ, vbb_device_requests_begin,
-				  vbb_device_requests_step, vbb_device_requests_stopping,
-				  vbb_device_requests_stopped },
+	[VBB_DEVICE_INFLATE] = { VBB_CAPTURE_INFLATE, 0, vbb_device_balloon_begin,
+				 vbb_device_balloon_step, NULL, NULL },
+	[VBB_DEVICE_DEFLATE] = { VBB_CAPTURE_DEFLATE, 0, vbb_device_balloon_begin,
+				 vbb_device_balloon_step, NULL, NULL },
+	[VBB_DEVICE_STATS] = { VBB_CAPTURE_STATS, VBB_BALLOON_F_STATS_VQ, vbb_device_stats_begin,
+			       NULL, NULL, vbb_device_stats_stopped },
+	[VBB_DEVICE_HINT] = { VBB_CAPTURE_HINT, VBB_BALLOON_F_FREE_PAGE_HINT,
+			      vbb_device_hint_begin, vbb_device_hint_step, NULL, NULL },
+	[VBB_DEVICE_REPORTING] = { VBB_CAPTURE_REPORTING, VBB_BALLOON_F_REPORTING,
+				   vbb_device_reporting_begin, vbb_device_reporting_step, NULL,
+				   NULL },
+	[VBB_DEVICE_REQUESTS] = { VBB_CAPTURE_HOST_REQUEST, VIRTIO_BALLOON_F_HOST_REQ_VQ,
+				  vbb_device_requests_begin, vbb_device_requests_step,
+				  vbb_device_requests_stopping, vbb_device_requests_stopped },
 };
 
 /* A queue of a feature that is not offered takes no number. Returns how many there are. */
@@ -75,8 +77,10 @@ static unsigned int queues_init(struct vbb_device *d)
 
 	for (i = 0; i < VBB_DEVICE_NR_VQS; i++, q++) {
 		q->index = VBB_VHU_NR_QUEUES;
-		if (!vq_ops[i].feature || d->opts->features >> vq_ops[i].feature & 1)
+		if (!vq_ops[i].feature || d->opts->features >> vq_ops[i].feature & 1) {
+			d->role[nr] = vq_ops[i].role;
 			q->index = nr++;
+		}
 		q->chain.seg = q->seg;
 		q->chain.max_segs = VBB_VHU_NR_SEGS;
 	}
@@ -99,15 +103,15 @@ void vbb_device_done(struct vbb_device *d, enum vbb_device_vq vq, int err, vbb_u
 
 	q->busy = false;
 	vbb_device_fault(d, err);
-	vbb_device_fault(d, vbb_transport_done(&d->vhu.transport, q->index, &q->chain, written));
-	vbb_transport_kick(&d->vhu.transport, q->index);
+	vbb_device_fault(d, vbb_transport_done(d->transport, q->index, &q->chain, written));
+	vbb_transport_kick(d->transport, q->index);
 }
 
 /* Takes the next chain, if there is one; one that is faulty was given back by the ring itself. */
 static bool queue_take(struct vbb_device *d, enum vbb_device_vq vq)
 {
 	struct vbb_device_queue *q = &d->queue[vq];
-	int err = vbb_transport_recv(&d->vhu.transport, q->index, &q->chain);
+	int err = vbb_transport_recv(d->transport, q->index, &q->chain);
 
 	if (!err) {
 		vq_ops[vq].begin(d, vq);
@@ -116,7 +120,7 @@ static bool queue_take(struct vbb_device *d, enum vbb_device_vq vq)
 	if (!vbb_vhu_pending(&d->vhu, q->index))
 		return false;
 	vbb_device_fault(d, err);
-	vbb_transport_kick(&d->vhu.transport, q->index);
+	vbb_transport_kick(d->transport, q->index);
 	return true;
 }
 
@@ -175,8 +179,12 @@ static void driver_reset(struct vbb_device *d)
 
 static int on_features(void *dev, vbb_u64 features)
 {
+	struct vbb_device *d = dev;
+
 	if (vbb_features_check(features) != features)
 		return -1;
+	d->record.modes = (features >> VIRTIO_BALLOON_F_PAGE_BITMAP & 1) * VBB_CAPTURE_BITMAP |
+			  (features >> VIRTIO_BALLOON_F_PAGE_RECORDS & 1) * VBB_CAPTURE_RECORDS;
 	/* also one whose predecessor went without a word */
 	driver_reset(dev);
 	return 0;
@@ -265,6 +273,7 @@ int vbb_device_init(struct vbb_device *d, const struct vbb_device_opts *opts)
 
 	memset(d, 0, sizeof(*d));
 	d->opts = opts;
+	d->transport = &d->vhu.transport;
 	d->map.ram = d->ram;
 	d->keep_len = ~(vbb_u64)0;
 	nr_queues = queues_init(d);
@@ -273,4 +282,22 @@ int vbb_device_init(struct vbb_device *d, const struct vbb_device_opts *opts)
 	vbb_device_requests_init(d);
 	driver_reset(d);
 	return vbb_vhu_init(&d->vhu, opts->features, nr_queues, &vhu_ops, d);
+}
+
+void vbb_device_record(struct vbb_device *d, FILE *f)
+{
+	/* our end sends nothing, but gives back what it took */
+	const struct vbb_record_cfg cfg = {
+		.under = &d->vhu.transport,
+		.f = f,
+		.from = VBB_CAPTURE_DEVICE,
+		.role = d->role,
+		.nr_roles = VBB_VHU_NR_QUEUES,
+	};
+
+	d->transport = &d->vhu.transport;
+	if (!f)
+		return;
+	vbb_record_init(&d->record, &cfg);
+	d->transport = &d->record.t;
 }

@@ -31,12 +31,12 @@ static int send(struct vbb_device *d, const struct vbb_req *req)
 
 	err = vbb_req_store(req, chain->seg, chain->nr_in);
 	if (err > 0)
-		err = vbb_transport_done(&d->vhu.transport, vq_index(d), chain, (vbb_u64)err);
+		err = vbb_transport_done(d->transport, vq_index(d), chain, (vbb_u64)err);
 	if (err) {
 		vbb_host_close(&r->host, req->id);
 		return err;
 	}
-	vbb_transport_kick(&d->vhu.transport, vq_index(d));
+	vbb_transport_kick(d->transport, vq_index(d));
 	d->counts.host_requests++;
 	return 0;
 }
@@ -314,10 +314,10 @@ void vbb_device_requests_stopping(struct vbb_device *d)
 	}
 	/* unused: a driver parks them anew */
 	while (r->nr_parked)
-		vbb_transport_done(&d->vhu.transport, vq_index(d), &r->parked[--r->nr_parked].chain,
+		vbb_transport_done(d->transport, vq_index(d), &r->parked[--r->nr_parked].chain,
 				   0);
 	if (parked)
-		vbb_transport_kick(&d->vhu.transport, vq_index(d));
+		vbb_transport_kick(d->transport, vq_index(d));
 }
 
 void vbb_device_requests_stopped(struct vbb_device *d)

@@ -45,8 +45,8 @@ static void give_back(struct vbb_device *d)
 	if (!s->held)
 		return;
 	s->held = false;
-	vbb_transport_done(&d->vhu.transport, index, &s->chain, 0);
-	vbb_transport_kick(&d->vhu.transport, index);
+	vbb_transport_done(d->transport, index, &s->chain, 0);
+	vbb_transport_kick(d->transport, index);
 }
 
 void vbb_device_stats_begin(struct vbb_device *d, enum vbb_device_vq vq)

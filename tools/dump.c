@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /* vbb dump: what stands in messages, for a person or as JSON; malformed ones up to the fault. */
-#include "vbb.h"
+#include "dump.h"
 
 #include <getopt.h>
 #include <inttypes.h>
@@ -17,6 +17,7 @@ static const char help[] =
 	"  --format pfns          FILE is an array of the old format, not messages\n"
 	"  --format request       FILE is one host request\n"
 	"  --format result        FILE is one result of a device\n"
+	"  --format capture       FILE is a capture by 'vbb device', or others in that format\n"
 	"  --queue inflate        what an inflate or deflate queue carries (default)\n"
 	"  --queue host_request   answers to host requests\n"
 	"  --max-pfn N            pages at or past N are faults\n"
@@ -53,12 +54,6 @@ static const char *const flag_names[] = { "CONT", "DONE", "UNSUPPORTED", "BUSY",
 static const char *const cmd_names[] = { "GET_UNUSED_PAGES", "DROP_CACHE", "CANCEL", NULL };
 static const char *const status_names[] = { "OK", "PARTIAL", "INHIBITED", "MALFORMED", NULL };
 
-/* How it is shown */
-struct style {
-	bool json;
-	bool explain;		/* a fault, by the requirement that it violates */
-};
-
 /* A field of a header, a request or a result */
 struct field {
 	const char *key;
@@ -70,7 +65,7 @@ struct field {
 struct view {
 	const struct vbb_reader *r;
 	enum vbb_queue queue;
-	const struct style *style;
+	const struct vbb_dump_style *style;
 	struct vbb_dec dec;
 	int fault;		/* 0: none */
 	vbb_u64 nr_pages;	/* that a receiver acts on */
@@ -150,7 +145,8 @@ static void json_lines(struct json_object *o, const char *key, const char *lines
 	json_object_object_add(o, key, json_object_new_string_len(s, i ? (int)i - 1 : 0));
 }
 
-static void show_fault(enum vbb_part part, int fault, vbb_u64 byte, const struct style *style)
+static void show_fault(enum vbb_part part, int fault, vbb_u64 byte,
+		       const struct vbb_dump_style *style)
 {
 	const struct vbb_clause *clause = style->explain ? vbb_explain(part, fault) : NULL;
 	struct json_object *o;
@@ -357,9 +353,6 @@ static void show_msg_fault(const struct view *v)
 
 static void show_text(struct view *v, bool has_header)
 {
-	const struct vbb_reader *r = v->r;
-
-	printf("message %" PRIu64 ": %zu bytes at %" PRIu64 "\n", r->nr, r->len, r->file_off);
 	if (has_header)
 		show_header(v);
 	show_payload(v);
@@ -370,10 +363,6 @@ static void show_text(struct view *v, bool has_header)
 /* Item by item, since a message can have hundreds of thousands */
 static void show_json(struct view *v, bool has_header)
 {
-	const struct vbb_reader *r = v->r;
-
-	printf("{\"message\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"len\":%zu", r->nr, r->file_off,
-	       r->len);
 	if (has_header) {
 		fputs(",\"header\":", stdout);
 		show_header(v);
@@ -382,19 +371,19 @@ static void show_json(struct view *v, bool has_header)
 	show_payload(v);
 	printf("],\"nr_pages\":%" PRIu64 ",\"nr_runs\":%" PRIu64, v->nr_pages, v->nr_runs);
 	show_msg_fault(v);
-	puts("}");
 }
 
-/* Return: 0, or the peer's fault */
-static int dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
-		    const struct style *style)
+int vbb_dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
+		 const struct vbb_seg *seg, size_t nr_segs, const struct vbb_dump_style *style)
 {
 	bool has_header = r->framing == VBB_FRAMING_MSGS && r->len >= VBB_HDR_LEN;
 	struct view v = { .r = r, .queue = cfg->queue, .style = style };
 	struct vbb_range run;
-	struct vbb_seg seg;
 
-	v.fault = vbb_reader_dec_init(r, &v.dec, cfg, &seg);
+	if (r->framing == VBB_FRAMING_MSGS)
+		v.fault = vbb_dec_init(&v.dec, cfg, seg, nr_segs);
+	else
+		vbb_dec_init_pfns(&v.dec, cfg, seg, nr_segs);
 	if (!v.fault) {
 		vbb_dec_for_each(&v.dec, &run) {
 			v.nr_pages += run.nr_pages;
@@ -410,38 +399,46 @@ static int dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
 }
 
 static int dump_msgs(struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
-		     const struct style *style)
+		     const struct vbb_dump_style *style)
 {
+	struct vbb_seg seg = { .base = r->buf };
 	int status = 0;
 	int err;
 
 	while (!ferror(stdout) && vbb_reader_next(r)) {
-		if (dump_msg(r, cfg, style))
+		seg.len = r->len;
+		if (style->json)
+			printf("{\"message\":%" PRIu64 ",\"offset\":%" PRIu64 ",\"len\":%zu", r->nr,
+			       r->file_off, r->len);
+		else
+			printf("message %" PRIu64 ": %zu bytes at %" PRIu64 "\n", r->nr, r->len,
+			       r->file_off);
+		if (vbb_dump_msg(r, cfg, &seg, 1, style))
 			status = VBB_EXIT_DATA;
+		if (style->json)
+			puts("}");
 	}
 	err = vbb_reader_fini(r);
 	return err ? err : status;
 }
 
-/* A fixed part that stands alone. Return: enum vbb_exit */
+/* A request or a result. Return: its fault, or 0 */
 static int show_fixed(enum vbb_part part, const struct field *fields, size_t nr, int fault,
-		      const struct style *style)
+		      const struct vbb_dump_style *style)
 {
 	const char *title = part == VBB_PART_REQUEST ? "request" : "result";
 
 	if (style->json)
-		printf("{\"%s\":", title);
+		printf("\"%s\":", title);
 	else
 		puts(title);
 	show_fields(fields, nr, style->json);
 	if (fault)
 		show_fault(part, fault, 0, style);
-	if (style->json)
-		puts("}");
-	return fault ? VBB_EXIT_DATA : 0;
+	return fault;
 }
 
-static int dump_request(const struct vbb_seg *seg, const struct style *style)
+int vbb_dump_request(const struct vbb_seg *seg, const struct vbb_dump_style *style)
 {
 	struct vbb_req req;
 	int fault = vbb_req_load(&req, seg, 1, seg->len);
@@ -455,7 +452,7 @@ static int dump_request(const struct vbb_seg *seg, const struct style *style)
 	return show_fixed(VBB_PART_REQUEST, fields, ARRAY_SIZE(fields), fault, style);
 }
 
-static int dump_result(const struct vbb_seg *seg, const struct style *style)
+int vbb_dump_result(const struct vbb_seg *seg, const struct vbb_dump_style *style)
 {
 	struct vbb_result result = { .nr_pages = 0 };
 	int fault = seg->len > VBB_RESULT_LEN ? VBB_E_LEN : vbb_result_load(&result, seg, 1);
@@ -468,28 +465,37 @@ static int dump_result(const struct vbb_seg *seg, const struct style *style)
 	return show_fixed(VBB_PART_RESULT, fields, ARRAY_SIZE(fields), fault, style);
 }
 
-static int dump_fixed(int argc, char **argv,
-		      int (*dump)(const struct vbb_seg *seg, const struct style *style),
-		      const struct style *style)
+typedef int (*dump_fixed_fn)(const struct vbb_seg *seg, const struct vbb_dump_style *style);
+
+/* One that is the whole file. Return: enum vbb_exit */
+static int dump_fixed(int argc, char **argv, dump_fixed_fn dump, const struct vbb_dump_style *style)
 {
 	vbb_u8 buf[VBB_REQ_LEN + 1]; /* one byte more than any has */
 	struct vbb_seg seg = { .base = buf };
 	struct vbb_in in;
-	int err = vbb_in_open(&in, argc, argv, optind);
+	int fault, err = vbb_in_open(&in, argc, argv, optind);
 
 	if (err)
 		return err;
 	seg.len = fread(buf, 1, sizeof(buf), in.f);
 	err = vbb_in_close(&in);
-	return err ? err : dump(&seg, style);
+	if (err)
+		return err;
+	if (style->json)
+		putchar('{');
+	fault = dump(&seg, style);
+	if (style->json)
+		puts("}");
+	return fault ? VBB_EXIT_DATA : 0;
 }
 
 int vbb_cmd_dump(int argc, char **argv)
 {
 	struct vbb_dec_cfg cfg = { .queue = VBB_QUEUE_BALLOON, .records = true };
-	int (*fixed)(const struct vbb_seg *seg, const struct style *style) = NULL;
+	dump_fixed_fn fixed = NULL;
+	bool capture = false;
 	struct vbb_reader r = { .framing = VBB_FRAMING_MSGS };
-	struct style style = { .json = false };
+	struct vbb_dump_style style = { .json = false };
 	int opt, err = 0;
 
 	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -501,9 +507,11 @@ int vbb_cmd_dump(int argc, char **argv)
 			if (!strcmp(optarg, "pfns"))
 				r.framing = VBB_FRAMING_PFNS;
 			else if (!strcmp(optarg, "request"))
-				fixed = dump_request;
+				fixed = vbb_dump_request;
 			else if (!strcmp(optarg, "result"))
-				fixed = dump_result;
+				fixed = vbb_dump_result;
+			else if (!strcmp(optarg, "capture"))
+				capture = true;
 			else
 				return vbb_usage(argv[0], "--format %s: no such format",
 						 optarg);
@@ -532,6 +540,8 @@ int vbb_cmd_dump(int argc, char **argv)
 	}
 	if (fixed)
 		return dump_fixed(argc, argv, fixed, &style);
+	if (capture)
+		return vbb_dump_capture(argc, argv, cfg.limit_pfn, &style);
 	err = vbb_reader_init(&r, argc, argv, optind);
 	return err ? err : dump_msgs(&r, &cfg, &style);
 }

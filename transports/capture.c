@@ -5,6 +5,8 @@
 
 #define BLOCK_SECTION	0x0a0d0d0au	/* the same in either byte order */
 #define BLOCK_INTERFACE	1
+#define BLOCK_OLD_PACKET 2
+#define BLOCK_SIMPLE_PACKET 3
 #define BLOCK_PACKET	6
 #define BYTE_ORDER_MAGIC 0x1a2b3c4du
 #define LINKTYPE_USER0	147
@@ -29,12 +31,15 @@ static vbb_u8 *put32(vbb_u8 *p, vbb_u32 v)
 
 void vbb_capture_start(FILE *f)
 {
-	/* a section of unknown length; an interface without a limit that counts nanoseconds */
+	/* a section of unknown length; an interface without a limit: name, text, nanoseconds */
 	static const vbb_u8 blocks[] = {
 		0x0a, 0x0d, 0x0d, 0x0a, 28, 0, 0, 0, 0x4d, 0x3c, 0x2b, 0x1a, 1, 0, 0, 0,
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 28, 0, 0, 0,
-		BLOCK_INTERFACE, 0, 0, 0, 32, 0, 0, 0, LINKTYPE_USER0, 0, 0, 0, 0, 0, 0, 0,
-		9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 32, 0, 0, 0,
+		BLOCK_INTERFACE, 0, 0, 0, 76, 0, 0, 0, LINKTYPE_USER0, 0, 0, 0, 0, 0, 0, 0,
+		2, 0, 7, 0, 'b', 'a', 'l', 'l', 'o', 'o', 'n', 0,
+		3, 0, 28, 0, 'v', 'i', 'r', 't', 'i', 'o', '-', 'b', 'a', 'l', 'l', 'o', 'o', 'n',
+		' ', 'p', 'a', 'g', 'e', ' ', 'm', 'e', 's', 's', 'a', 'g', 'e', 's',
+		9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 76, 0, 0, 0,
 	};
 
 	fwrite(blocks, 1, sizeof(blocks), f);
@@ -57,9 +62,9 @@ static void put_packet(FILE *f, const struct vbb_capture_hdr *hdr, struct vbb_cu
 	*p++ = 1;
 	*p++ = hdr->kind;
 	*p++ = hdr->from;
-	*p++ = 0;
+	*p++ = (vbb_u8)hdr->role;
 	p = put16(p, hdr->queue);
-	p = put16(p, 0);
+	p = put16(p, hdr->modes);
 	p = put32(p, hdr->id);
 	p = put32(p, hdr->in_len);
 	p = put32(p, hdr->len);
@@ -79,17 +84,17 @@ static void put_packet(FILE *f, const struct vbb_capture_hdr *hdr, struct vbb_cu
 void vbb_capture_put(FILE *f, const struct vbb_capture_hdr *hdr, const struct vbb_seg *seg,
 		     size_t nr_segs, vbb_u64 time_ns)
 {
-	vbb_u32 off = 0, len;
+	vbb_u32 off = 0, all = vbb_capture_len(hdr), len;
 	struct vbb_cur cur;
 
 	vbb_cur_init(&cur, seg, nr_segs);
 	do {
-		len = hdr->len - off;
+		len = all - off;
 		if (len > VBB_CAPTURE_PACKET)
 			len = VBB_CAPTURE_PACKET;
 		put_packet(f, hdr, &cur, off, len, time_ns);
 		off += len;
-	} while (off < hdr->len);
+	} while (off < all);
 }
 
 void vbb_capture_open(struct vbb_capture *c, FILE *f)
@@ -212,12 +217,15 @@ static bool part_begin(struct vbb_capture *c, struct block *b, const vbb_u8 *pac
 	part->len = captured - VBB_CAPTURE_HDR_LEN;
 	hdr->kind = p[1];
 	hdr->from = p[2];
+	hdr->role = p[3];
 	hdr->queue = vbb_load16(p + 4);
+	hdr->modes = vbb_load16(p + 6);
 	hdr->id = vbb_load32(p + 8);
 	hdr->in_len = vbb_load32(p + 12);
 	hdr->len = vbb_load32(p + 16);
 	part->off = vbb_load32(p + 20);
-	return p[0] == 1 && hdr->from <= VBB_CAPTURE_DEVICE && !p[3] && !vbb_load16(p + 6) &&
+	return p[0] == 1 && hdr->from <= VBB_CAPTURE_DEVICE && hdr->role < VBB_CAPTURE_NR_ROLES &&
+	       !(hdr->modes & ~(VBB_CAPTURE_BITMAP | VBB_CAPTURE_RECORDS)) &&
 	       (hdr->kind == VBB_CAPTURE_MSG ||
 		(hdr->kind == VBB_CAPTURE_DONE && !hdr->in_len));
 }
@@ -232,6 +240,9 @@ static int part_next(struct vbb_capture *c, struct block *b, struct part *part)
 	while (err = block_begin(c, b), !err) {
 		if (b->type == BLOCK_INTERFACE && !interface_begin(c, b))
 			return VBB_E_FRAME;
+		if (b->type == BLOCK_PACKET || b->type == BLOCK_OLD_PACKET ||
+		    b->type == BLOCK_SIMPLE_PACKET)
+			c->nr_packets++;
 		if (b->type == BLOCK_PACKET) {
 			if (!block_take(c, b, p, sizeof(p)))
 				return VBB_E_FRAME;
@@ -250,21 +261,22 @@ static int msg_read(struct vbb_capture *c, struct vbb_capture_hdr *hdr, vbb_u8 *
 {
 	struct block block;
 	struct part part;
-	vbb_u32 len = 0;
+	vbb_u32 len = 0, all;
 	int err;
 
 	err = part_next(c, &block, &part);
 	if (err)
 		return err;
 	*hdr = part.hdr;
-	if (hdr->len > max_len)
+	all = vbb_capture_len(hdr);
+	if (all > max_len)
 		return VBB_E_FRAME;
 	for (;;) {
-		if (part.off != len || part.len > hdr->len - len || (!part.len && hdr->len) ||
+		if (part.off != len || part.len > all - len || (!part.len && all) ||
 		    !block_take(c, &block, buf + len, part.len) || !block_end(c, &block))
 			return VBB_E_FRAME;
 		len += part.len;
-		if (len == hdr->len)
+		if (len == all)
 			return 0;
 		if (part_next(c, &block, &part) || memcmp(hdr, &part.hdr, sizeof(*hdr)))
 			return VBB_E_FRAME;

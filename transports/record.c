@@ -15,7 +15,12 @@ static struct vbb_record_msg *record_take(struct vbb_record *r)
 	return (struct vbb_record_msg *)vbb_fifo_take(&r->free);
 }
 
-/* What the transports carry has lengths of 32 bits, and so have queues and cookies of theirs. */
+static vbb_u32 len32(vbb_u64 len)
+{
+	return len <= UINT32_MAX ? (vbb_u32)len : UINT32_MAX;
+}
+
+/* Queues have numbers of 16 bits, and cookies have 32. */
 static void record_put(struct vbb_record *r, vbb_u8 kind, bool from_us, unsigned int queue,
 		       vbb_u64 id, vbb_u64 in_len, const struct vbb_seg *seg, size_t nr_segs,
 		       vbb_u64 len)
@@ -25,8 +30,10 @@ static void record_put(struct vbb_record *r, vbb_u8 kind, bool from_us, unsigned
 		.from = from_us ? r->cfg.from : !r->cfg.from,
 		.queue = (vbb_u16)queue,
 		.id = (vbb_u32)id,
-		.in_len = (vbb_u32)in_len,
-		.len = (vbb_u32)len,
+		.in_len = len32(in_len),
+		.len = len32(len),
+		.role = queue < r->cfg.nr_roles ? r->cfg.role[queue] : VBB_CAPTURE_UNKNOWN,
+		.modes = r->modes,
 	};
 	struct timespec ts;
 

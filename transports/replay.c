@@ -26,7 +26,8 @@ static int replay_read(struct vbb_replay *r)
 			return err;
 	} while (m->hdr.kind != VBB_CAPTURE_MSG || m->hdr.from != r->cfg.from ||
 		 m->hdr.queue >= r->cfg.nr_queues);
-	if (m->hdr.in_len > r->cfg.max_len - m->hdr.len) {
+	/* nor can it play what was not recorded whole */
+	if (m->hdr.len > r->cfg.max_len || m->hdr.in_len > r->cfg.max_len - m->hdr.len) {
 		r->capture.end = VBB_E_BROKEN;
 		return VBB_E_FRAME;
 	}

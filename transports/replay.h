@@ -33,15 +33,18 @@ struct vbb_record_cfg {
 	vbb_u8 from;			/* this end: VBB_CAPTURE_DRIVER, VBB_CAPTURE_DEVICE */
 	size_t nr_msgs;			/* that this end lends at a time, over all queues */
 	size_t max_in;			/* segments to write in a message of ours */
+	const vbb_u8 *role;		/* by queue: enum vbb_capture_role */
+	unsigned int nr_roles;		/* queues past that are VBB_CAPTURE_UNKNOWN */
 	struct vbb_record_msg *msg;	/* nr_msgs */
 	struct vbb_seg *seg;		/* nr_msgs * max_in */
 };
 
 /**
- * struct vbb_record - an end that records; private but for t
+ * struct vbb_record - an end that records; private but for t and modes
  */
 struct vbb_record {
 	struct vbb_transport t;
+	vbb_u16 modes;		/* the caller's to set: VBB_CAPTURE_BITMAP, VBB_CAPTURE_RECORDS */
 	struct vbb_record_cfg cfg;
 	struct vbb_fifo free;
 };

@@ -7,6 +7,7 @@ import re
 import tempfile
 import time
 
+import capture_guest
 from harness import MIB, PAGE_LEN
 from tap import check, poll
 
@@ -102,8 +103,15 @@ def unused(rig, qmp):
 
 
 def everything(rig, driver):
-    """All features at once, in one guest; twice, as the module is loaded anew."""
-    qmp = begin(rig, driver)
+    """All features at once, in one guest; twice, as the module is loaded anew; and all of it in a capture."""
+    with capture_guest.folder() as path:
+        counters = use_everything(rig, driver, path)
+        capture_guest.agree(rig.options.vbb, path, counters)
+
+
+def use_everything(rig, driver, capture):
+    """Returns the device's counters at the end."""
+    qmp = begin(rig, driver, *EVERYTHING, "--capture", capture)
     for again in (True, False):
         stats(rig, qmp)
         hint(rig, qmp)
@@ -117,7 +125,12 @@ def everything(rig, driver):
         if again:
             rig.unload()
             rig.load(driver)
-    settle(rig)
+    rig.intact()
+    rig.unload()
+    rig.intact()
+    counters = rig.device.counters()
+    rig.finish()
+    return counters
 
 
 def oom(rig, driver):

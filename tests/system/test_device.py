@@ -5,10 +5,14 @@
 usage: test_device.py VBB [unittest's arguments]
 """
 
+import collections
 import fcntl
 import os
 import pathlib
 import struct
+import subprocess
+import sys
+import tempfile
 import time
 
 import frontend as fe
@@ -16,6 +20,11 @@ from frontend import Memory, Refused, Region, bits
 from devicerig import (ALL, BITMAP, BUFFER, BUFFER_LEN, INHIBITED, LOW_LEN, MALFORMED, OK, OLD, PARTIAL, RAM_LEN,
                        RECORDS, TABLES, Case, Latencies, Rig, bitmap, block, extent, header, main, pfns, record_mix, records)
 from harness import MIB, QmpError
+
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path.append(str(TESTS))
+import vector  # noqa: E402  # pylint: disable=wrong-import-position
+import wireshark  # noqa: E402  # pylint: disable=wrong-import-position
 
 HUGE_LEN = 2 * MIB
 
@@ -610,6 +619,77 @@ class Balloon(Case):
             rig.inflate.add([(BUFFER, 64)])
             rig.inflate.kick()
             self.assertIsNone(rig.inflate.wait(0.1))
+
+
+class Captures(Case):
+    """What goes over the queues, in a file."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="vbb-capture-")
+        self.addCleanup(folder.cleanup)
+        self.path = os.path.join(folder.name, "capture.pcapng")
+
+    def packets(self):
+        packets, _, complaint = wireshark.dump(self.vbb, self.path)
+        self.assertEqual(complaint, "")
+        return list(packets.values())
+
+    def test_faults(self):
+        """Each message that came, and the fault that the device counted; there before the device ends."""
+        rig = self.rig(None, "--capture", self.path)
+        sent = [v.data for v in map(vector.load, sorted((TESTS / "vectors").glob("*/*.hex")))
+                if v.command == ["decode"] and not v.options and 0 < len(v.data) < MIB]
+        for data in sent:
+            rig.send(rig.deflate, data, cuts=(len(data) // 3, len(data) // 2))  # which discards nothing
+        packets = self.packets()
+        self.assertEqual([(p["len"], p["in_len"]) for p in packets[::2]], [(len(data), 16) for data in sent])
+        self.assertEqual({p["role"] for p in packets}, {"deflate"})
+        faults = collections.Counter(p["fault"]["name"] for p in packets if "fault" in p)
+        counters = rig.device.counters()
+        self.assertEqual(faults, {name: count for name, count in counters["faults"].items() if count})
+        self.assertGreater(len(faults), 10)
+        for message, done in zip(packets[::2], packets[1::2], strict=True):
+            self.assertEqual(message["id"], done["id"])
+            self.assertEqual("fault" in message, done["result"]["status"] == MALFORMED)
+
+    def test_modes(self):
+        """What the driver has accepted says how its messages are to be read."""
+        for features in (OLD, BITMAP, RECORDS):
+            rig = self.rig(None, "--capture", self.path, features=features)
+            message = pfns([1, 2, 3]) if features == OLD else bitmap([1, 2, 3])
+            rig.send(rig.deflate, message)
+            rig.send(rig.inflate, records(block(5)))
+            first, *_, last = (p for p in self.packets() if p["kind"] == "message")
+            self.assertEqual((first["role"], first["nr_pages"], first["nr_runs"]), ("deflate", 3, 1))
+            self.assertEqual((last.get("fault") or {}).get("name"), "FORMAT" if features == BITMAP else None)
+
+    def test_cut(self):
+        """A chain that is too long fills no disk, and is malformed by its header."""
+        rig = self.rig(None, "--capture", self.path)
+        rig.front.write(BUFFER, bitmap([1]))
+        head = rig.inflate.add([(BUFFER, 2 * MIB), (BUFFER, 2 * MIB)], [(BUFFER + 2 * MIB, 16)])
+        rig.inflate.kick()
+        self.assertEqual(rig.inflate.wait(60), (head, 16))
+        message, _ = self.packets()
+        self.assertEqual((message["len"], message["fault"]["name"]), (4 * MIB, "LEN"))
+        self.assertLess(os.path.getsize(self.path), 1.1 * MIB)
+
+    def test_cannot_write(self):
+        """No disk space: said, and the device goes on without; no such folder: it does not begin."""
+        device = self.device("--capture", "/dev/full")
+        rig = Rig(device)
+        self.assertEqual(rig.send(rig.inflate, bitmap([rig.ram[0].gpa // fe.PAGE_LEN])), (16, (1, OK, 12, 0)))
+        self.assertEqual(rig.send(rig.deflate, bitmap([rig.ram[0].gpa // fe.PAGE_LEN])), (16, (1, OK, 12, 0)))
+        rig.close()
+        device.process.terminate()
+        self.assertEqual(device.wait(60), 74)
+        said = pathlib.Path(device.log).read_text(encoding="utf-8").splitlines()
+        self.assertEqual([line[:28] for line in said], ["vbb: /dev/full: cannot write"])
+        with tempfile.TemporaryDirectory() as folder:
+            done = subprocess.run([self.vbb, "device", "--socket", f"{folder}/a", "--qmp", f"{folder}/b", "--capture",
+                                   f"{folder}/c/d"], capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual((done.returncode, done.stderr), (74, f"vbb: {folder}/c/d: No such file or directory\n"))
+            self.assertEqual(os.listdir(folder), [])
 
 
 if __name__ == "__main__":
