@@ -28,15 +28,67 @@ static void vbb_enc_bitmap_open(struct vbb_enc *e, vbb_u64 unit)
 	e->word = 0;
 }
 
+/* Write a record's first word, where it has two or a bitmap the first of them. */
+static void vbb_enc_store_rec(struct vbb_cur *cur, vbb_u64 pfn, vbb_u32 order, vbb_u32 code)
+{
+	vbb_cur_store64(cur, pfn | (vbb_u64)order << VIRTIO_BALLOON_REC_ORDER_SHIFT |
+			     (vbb_u64)code << VIRTIO_BALLOON_REC_CODE_SHIFT);
+}
+
+/* Begin a record with a bitmap. How many words it has is written at its end. */
+static void vbb_enc_rec_open(struct vbb_enc *e, vbb_u64 unit)
+{
+	e->msg.nr_bitmaps++;
+	e->rec = e->cur;
+	e->rec_pfn = vbb_shl(unit, e->rec_order);
+	e->rec_words = 1;
+	vbb_enc_store64(e, 0);
+	vbb_enc_bitmap_open(e, unit);
+}
+
+static void vbb_enc_rec_close(struct vbb_enc *e)
+{
+	struct vbb_cur rec = e->rec;
+
+	e->last = e->cur;
+	vbb_enc_store64(e, e->word);
+	vbb_enc_store_rec(&rec, e->rec_pfn, e->rec_order, e->rec_words);
+}
+
+/* Begin a bitmap at unit, or go on in the last record: where its last word reaches unit. */
+static void vbb_enc_rec_begin(struct vbb_enc *e, vbb_u64 unit, vbb_u32 order)
+{
+	if (e->rec_words && e->rec_order == order && unit >= e->word_unit &&
+	    unit - e->word_unit <= 64) {
+		e->cur = e->last;
+		e->len -= 8;
+		return;
+	}
+	e->rec_order = order;
+	vbb_enc_rec_open(e, unit);
+}
+
+/* The word in hand is all known, and unit lies behind it. */
+static void vbb_enc_bitmap_turn(struct vbb_enc *e, vbb_u64 unit)
+{
+	if (e->format == VBB_FMT_RECORDS && e->rec_words == VIRTIO_BALLOON_REC_BITMAP_MAX) {
+		vbb_enc_rec_close(e);
+		vbb_enc_rec_open(e, unit);
+		return;
+	}
+	e->rec_words++;
+	vbb_enc_store64(e, e->word);
+	vbb_enc_bitmap_open(e, e->word_unit + 64);
+}
+
 /* Add [unit, unit + nr) to the bitmap in hand, at or behind its next word; nr is not 0. */
-static void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 nr)
+static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 nr)
 {
 	while (nr) {
 		vbb_u64 bit = unit - e->word_unit;
 
 		if (bit > 63) {
-			vbb_enc_store64(e, e->word);
-			vbb_enc_bitmap_open(e, e->word_unit + 64);
+			vbb_enc_bitmap_turn(e, unit);
 		} else {
 			vbb_u64 n = nr < 64 - bit ? nr : 64 - bit;
 
@@ -57,25 +109,26 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 	vbb_plan_start(p);
 	while (vbb_plan_next(p, &rec)) {
 		e->msg.nr_pages += rec.nr_pages;
-		vbb_enc_store64(e, rec.pfn | (vbb_u64)rec.order << VIRTIO_BALLOON_REC_ORDER_SHIFT |
-				   (vbb_u64)rec.code << VIRTIO_BALLOON_REC_CODE_SHIFT);
-		if (rec.code == VIRTIO_BALLOON_REC_BLOCK) {
+		if (rec.nr_words) {
+			vbb_enc_rec_begin(e, vbb_shr(rec.pfn, rec.order), rec.order);
+			while (vbb_plan_next_run(p, &r)) {
+				e->msg.nr_pages += r.nr_pages;
+				vbb_enc_bitmap_add(e, vbb_shr(r.pfn, rec.order),
+						   vbb_shr(r.nr_pages, rec.order));
+			}
+			vbb_enc_rec_close(e);
+			continue;
+		}
+		e->rec_words = 0;
+		e->len += 8;
+		if (vbb_rec_words(&rec) == 1) {
 			e->msg.nr_blocks++;
-			continue;
-		}
-		if (rec.code == VIRTIO_BALLOON_REC_EXTENT) {
+			vbb_enc_store_rec(&e->cur, rec.pfn, rec.order, VIRTIO_BALLOON_REC_BLOCK);
+		} else {
 			e->msg.nr_extents++;
+			vbb_enc_store_rec(&e->cur, rec.pfn, 0, VIRTIO_BALLOON_REC_EXTENT);
 			vbb_enc_store64(e, rec.nr_pages);
-			continue;
 		}
-		e->msg.nr_bitmaps++;
-		vbb_enc_bitmap_open(e, vbb_shr(rec.pfn, rec.order));
-		while (vbb_plan_next_run(p, &r)) {
-			e->msg.nr_pages += r.nr_pages;
-			vbb_enc_bitmap_add(e, vbb_shr(r.pfn, rec.order),
-					   vbb_shr(r.nr_pages, rec.order));
-		}
-		vbb_enc_store64(e, e->word);
 	}
 	vbb_plan_clear(p);
 	e->nr_words = 0;
@@ -118,7 +171,8 @@ static void vbb_enc_flush(struct vbb_enc *e, bool end)
 		/* what was promised when the late runs were taken; of equals what is simple */
 		promised = e->nr_words + vbb_plan_late_words(p);
 		nr_words = vbb_plan_count(p, false);
-		if (nr_words > promised || (nr_words == promised && !e->nr_words))
+		if (nr_words > promised ||
+		    (nr_words == promised && !e->nr_words && !vbb_plan_is_simple(p)))
 			nr_words = vbb_plan_count(p, true);
 		bitmap_words = vbb_enc_bitmap_words(p);
 		/* a bitmap that is not longer fits where the records would */
@@ -228,20 +282,55 @@ static int vbb_enc_put_pfns(struct vbb_enc *e, struct vbb_range *r)
 	return 0;
 }
 
-int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r)
+/* Where pages begin that a BITMAP message cannot name, as it has begun or will with run[0] */
+static vbb_u64 vbb_enc_end(const struct vbb_enc *e)
+{
+	vbb_u64 pfn = e->msg.nr_pages ? e->start_pfn : e->plan.run[0].pfn;
+
+	return (pfn & ~(vbb_u64)63) + 8 * e->len_max;
+}
+
+/* Take a run that lies behind all that are held back, where it finds room without a plan. */
+static bool vbb_enc_append(struct vbb_enc *e, struct vbb_range *r)
+{
+	struct vbb_plan *p = &e->plan;
+
+	/* the old format holds none back */
+	if (!p->nr_runs)
+		return false;
+	if (e->format == VBB_FMT_BITMAP) {
+		if (vbb_run_end(r) > vbb_enc_end(e))
+			return false;
+	} else if (8 * (e->nr_words + p->late_sum.nr_words + 2) > vbb_enc_room(e)) {
+		return false;
+	}
+	if (!vbb_plan_append(p, r))
+		return false;
+	e->nr_put++;
+	vbb_run_cut(r, r->nr_pages);
+	return true;
+}
+
+/* Out of line, since what it needs in registers would cost the others time. */
+static __attribute__((noinline)) int vbb_enc_put_slowly(struct vbb_enc *e, struct vbb_range *r)
 {
 	int err = 0;
 
-	if (e->state != STATE_OPEN || e->format == VBB_FMT_VALUES)
-		return VBB_E_STATE;
-	if (!vbb_range_valid(r, e->cfg.page_shift))
-		return VBB_E_INVAL;
 	if (e->format == VBB_FMT_PFNS)
 		return vbb_enc_put_pfns(e, r);
 	while (r->nr_pages && !err)
 		err = e->format == VBB_FMT_BITMAP ? vbb_enc_put_pages(e, r) :
 						    vbb_enc_put_records(e, r);
 	return err;
+}
+
+int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r)
+{
+	if (e->state != STATE_OPEN || e->format == VBB_FMT_VALUES)
+		return VBB_E_STATE;
+	if (!vbb_range_valid(r, e->cfg.page_shift))
+		return VBB_E_INVAL;
+	return vbb_enc_append(e, r) ? 0 : vbb_enc_put_slowly(e, r);
 }
 
 /* Bits from b->pos on, 64 or as many as there are, in the low end; b->pos is below b->nr_bits. */
@@ -348,6 +437,7 @@ int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs)
 	e->len = 0;
 	e->word_unit = 0;
 	e->word = 0;
+	e->rec_words = 0;
 	e->nr_words = 0;
 	e->nr_put = 0;
 	vbb_plan_clear(&e->plan);

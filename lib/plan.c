@@ -46,13 +46,6 @@ enum {
 	STEP_OPEN_SHIFT = 4,
 };
 
-/* What records are given out: those of the orders, then what is left; late runs apart */
-enum {
-	PHASE_ORDERS,
-	PHASE_LEFT,
-	PHASE_LATE,
-};
-
 /* The best ways up to a run */
 struct vbb_ways {
 	vbb_u32 closed;		/* price without an open bitmap */
@@ -311,10 +304,10 @@ static bool vbb_plan_next_bitmap(struct vbb_plan *p, struct vbb_rec *rec)
 	nr_words = vbb_words(span.pfn, vbb_run_end(&span), p->order);
 	p->paid_end = span.pfn + nr_words * 64 * vbb_pow2(p->order);
 	p->fresh = true;
-	rec->code = (vbb_u32)nr_words;
 	rec->order = p->order;
 	rec->pfn = span.pfn;
 	rec->nr_pages = 0;
+	rec->nr_words = (vbb_u32)nr_words;
 	return true;
 }
 
@@ -334,7 +327,7 @@ static void vbb_plan_take(struct vbb_plan *p, vbb_u64 pfn, vbb_u64 end, struct v
 	*r = vbb_run(pfn, end);
 }
 
-/* As vbb_plan_next_run(), of the one bitmap for late runs */
+/* As vbb_plan_next_part(), of the one bitmap for late runs */
 static bool vbb_plan_next_late(struct vbb_plan *p, struct vbb_range *r)
 {
 	while (p->pos < p->nr_runs) {
@@ -345,11 +338,11 @@ static bool vbb_plan_next_late(struct vbb_plan *p, struct vbb_range *r)
 	return false;
 }
 
-bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r)
+bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r)
 {
-	if (p->phase == PHASE_LATE)
+	if (p->phase == VBB_PHASE_LATE)
 		return vbb_plan_next_late(p, r);
-	for (; p->phase == PHASE_ORDERS && p->pos < p->nr_left; p->pos++) {
+	for (; p->phase == VBB_PHASE_ORDERS && p->pos < p->nr_left; p->pos++) {
 		struct vbb_range *left = &p->left[p->pos], core = vbb_run_core(left, p->order);
 		vbb_u64 end = vbb_run_end(left);
 
@@ -434,16 +427,14 @@ static void vbb_late_clear(struct vbb_late *late)
 	late->edges = 0;
 }
 
-static void vbb_late_add(struct vbb_late *late, const struct vbb_range *r)
+static void vbb_late_join(struct vbb_late *late, const struct vbb_late *more)
 {
-	vbb_u64 end = vbb_run_end(r);
-
-	late->nr_words += vbb_run_words(r);
-	late->edges |= r->pfn | end;
-	if (r->pfn < late->pfn)
-		late->pfn = r->pfn;
-	if (end > late->end)
-		late->end = end;
+	late->nr_words += more->nr_words;
+	late->edges |= more->edges;
+	if (more->pfn < late->pfn)
+		late->pfn = more->pfn;
+	if (more->end > late->end)
+		late->end = more->end;
 }
 
 static vbb_u64 vbb_late_words(const struct vbb_late *late)
@@ -534,11 +525,16 @@ static void vbb_plan_note(struct vbb_plan *p)
 
 void vbb_plan_start(struct vbb_plan *p)
 {
+	p->phase = p->first_phase;
+	p->fresh = true;
+	p->pos = 0;
+	p->nr_left = 0;
+	if (p->phase != VBB_PHASE_ORDERS)
+		return;
 	vbb_plan_load(p);
 	p->nr_kept = p->nr_left;
 	p->pos = p->nr_left;
 	p->orders_left = p->orders;
-	p->phase = PHASE_ORDERS;
 }
 
 /*
@@ -549,7 +545,8 @@ static void vbb_plan_begin_left(struct vbb_plan *p)
 {
 	size_t i;
 
-	p->phase = PHASE_LEFT;
+	p->phase = VBB_PHASE_LEFT;
+	p->pos = 0;
 	if (!p->late_apart || vbb_late_bitmap(&p->late_sum))
 		return;
 	for (i = 0; i < p->nr_runs; i++)
@@ -561,34 +558,66 @@ static bool vbb_plan_begin_late(struct vbb_plan *p, struct vbb_rec *rec)
 {
 	vbb_u64 nr_words = vbb_late_bitmap(&p->late_sum);
 
-	if (p->phase == PHASE_LATE || !p->late_apart || !nr_words)
+	if (p->phase == VBB_PHASE_LATE || !p->late_apart || !nr_words)
 		return false;
-	p->phase = PHASE_LATE;
+	p->phase = VBB_PHASE_LATE;
 	p->pos = 0;
-	rec->code = (vbb_u32)nr_words;
 	rec->order = vbb_ctz64(p->late_sum.edges);
 	rec->pfn = p->late_sum.pfn;
 	rec->nr_pages = 0;
+	rec->nr_words = (vbb_u32)nr_words;
 	return true;
+}
+
+/* A run's own record */
+static void vbb_run_rec(const struct vbb_range *r, struct vbb_rec *rec)
+{
+	rec->order = vbb_run_is_block(r) ? vbb_ctz64(r->nr_pages) : 0;
+	rec->pfn = r->pfn;
+	rec->nr_pages = r->nr_pages;
+	rec->nr_words = 0;
+}
+
+/* The next record of a simple plan, without those of late runs apart */
+static bool vbb_plan_next_simple(struct vbb_plan *p, struct vbb_rec *rec)
+{
+	if (p->phase == VBB_PHASE_ONE) {
+		if (!p->fresh)
+			return false;
+		p->fresh = false;
+		rec->order = p->order;
+		rec->pfn = p->one_pfn;
+		rec->nr_pages = 0;
+		rec->nr_words = p->one_words;
+		return true;
+	}
+	while (p->pos < p->nr_runs) {
+		size_t i = p->pos++;
+
+		if (p->late_apart && p->late[i])
+			continue;
+		vbb_run_rec(&p->run[i], rec);
+		return true;
+	}
+	return false;
 }
 
 bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec)
 {
-	const struct vbb_range *r;
-
-	while (p->phase == PHASE_ORDERS) {
+	if (p->phase == VBB_PHASE_ONE || p->phase == VBB_PHASE_ALONE) {
+		if (vbb_plan_next_simple(p, rec))
+			return true;
+		vbb_plan_begin_left(p);
+	}
+	while (p->phase == VBB_PHASE_ORDERS) {
 		if (vbb_plan_next_bitmap(p, rec))
 			return true;
 		if (!vbb_plan_next_order(p))
 			vbb_plan_begin_left(p);
 	}
-	if (p->phase == PHASE_LATE || p->pos == p->nr_left)
+	if (p->phase == VBB_PHASE_LATE || p->pos == p->nr_left)
 		return vbb_plan_begin_late(p, rec);
-	r = &p->left[p->pos++];
-	rec->code = vbb_run_is_block(r) ? VIRTIO_BALLOON_REC_BLOCK : VIRTIO_BALLOON_REC_EXTENT;
-	rec->order = vbb_run_is_block(r) ? vbb_ctz64(r->nr_pages) : 0;
-	rec->pfn = r->pfn;
-	rec->nr_pages = r->nr_pages;
+	vbb_run_rec(&p->left[p->pos++], rec);
 	return true;
 }
 
@@ -606,7 +635,7 @@ static vbb_u64 vbb_plan_words(struct vbb_plan *p, vbb_u64 *higher_words, vbb_u64
 		nr_words += vbb_rec_words(&rec);
 		while (vbb_plan_next_run(p, &r))
 			;
-		if (p->phase != PHASE_ORDERS)
+		if (p->phase != VBB_PHASE_ORDERS)
 			continue;
 		if (!lowest)
 			lowest = vbb_pow2(rec.order);
@@ -635,18 +664,75 @@ static void vbb_plan_prepare(struct vbb_plan *p, vbb_u64 on)
 	vbb_plan_note(p);
 }
 
+/*
+ * Is one bitmap, or each run alone, nearly as good as any plan can be? Let all runs begin and end
+ * at multiples of a unit. Where one begins or ends at an odd multiple, the unit inside can only be
+ * named by itself, at the end of an extent, or by a bitmap of this unit or less. Let those units be
+ * points. Points that one bitmap names one after the other cost at least a word for 64 units of way
+ * between them; any others a word each. So all of them together cost a word and, for each way from
+ * one to the next, a 64th of it, but a word at most. No plan takes less.
+ */
+static bool vbb_plan_count_simple(struct vbb_plan *p, vbb_u64 *nr_words)
+{
+	struct vbb_late all = p->kept_sum;
+	vbb_u64 least = 0, point, gap, one;
+	size_t i;
+
+	if (!p->late_apart)
+		vbb_late_join(&all, &p->late_sum);
+	p->first_phase = VBB_PHASE_ALONE;
+	*nr_words = all.nr_words;
+	if (all.nr_words <= 1)
+		return true;
+	p->order = vbb_ctz64(all.edges);
+	if (p->order > VIRTIO_BALLOON_REC_ORDER_MAX)
+		return true;
+	/* no branches, which nothing could foresee; the first point has much way behind it */
+	point = -(vbb_u64)64;
+	for (i = 0; i < p->nr_runs; i++) {
+		const struct vbb_range *r = &p->run[i];
+		vbb_u64 unit = vbb_shr(r->pfn, p->order);
+		vbb_u64 unit_end = vbb_shr(vbb_run_end(r), p->order);
+
+		if (p->late_apart && p->late[i])
+			continue;
+		gap = (unit - point) & -(unit & 1);
+		point += gap;
+		least += gap < 64 ? gap : 64;
+		gap = (unit_end - 1 - point) & -(unit_end & 1);
+		point += gap;
+		least += gap < 64 ? gap : 64;
+	}
+	/* least is 64ths of words; a plan of whole words may have as many as it says, rounded up */
+	one = vbb_words(all.pfn, all.end, p->order);
+	p->one_pfn = all.pfn;
+	p->one_words = one < all.nr_words ? (vbb_u32)one : 0;
+	if (p->one_words && vbb_bitmap_words(p->one_words) <= all.nr_words) {
+		p->first_phase = VBB_PHASE_ONE;
+		*nr_words = vbb_bitmap_words(p->one_words);
+		if (64 * (1 + one) <= least + least / 256 + 63)
+			return true;
+	} else if (64 * all.nr_words <= least + least / 64 + 63) {
+		return true;
+	}
+	p->first_phase = VBB_PHASE_ORDERS;
+	return false;
+}
+
 vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
 {
 	vbb_u64 nr_words, late_words, higher_words, higher, more, ignored, on = 0, best = 0;
 	vbb_u32 nr, nr_tries = 0;
 
 	p->late_apart = late_apart;
+	late_words = late_apart ? vbb_plan_late_words(p) : 0;
+	if (vbb_plan_count_simple(p, &nr_words))
+		return nr_words + late_words;
 	vbb_plan_load(p);
 	p->orders = vbb_plan_orders(p);
 	vbb_plan_prepare(p, 0);
 	nr_words = vbb_plan_words(p, &higher_words, &higher);
 	/* kept runs must take what they took, so late ones apart have no say in this */
-	late_words = late_apart ? vbb_plan_late_words(p) : 0;
 	if (higher_words * VBB_PATCHES <= nr_words - late_words)
 		return nr_words;
 	for (nr = VIRTIO_BALLOON_REC_ORDER_MAX + 1; nr && nr_tries < VBB_TRIES; nr--) {
@@ -671,6 +757,7 @@ vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
 void vbb_plan_clear(struct vbb_plan *p)
 {
 	p->nr_runs = 0;
+	vbb_late_clear(&p->kept_sum);
 	vbb_late_clear(&p->late_sum);
 }
 
@@ -682,6 +769,7 @@ size_t vbb_plan_keep(struct vbb_plan *p)
 		nr += p->late[i];
 		p->late[i] = 0;
 	}
+	vbb_late_join(&p->kept_sum, &p->late_sum);
 	vbb_late_clear(&p->late_sum);
 	return nr;
 }

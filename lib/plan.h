@@ -7,16 +7,26 @@
 
 /* A record that the plan has found */
 struct vbb_rec {
-	vbb_u32 code;		/* VIRTIO_BALLOON_REC_BLOCK, _EXTENT, or words of bitmap */
 	vbb_u32 order;		/* log2 of its unit in pages */
 	vbb_u64 pfn;		/* first page */
-	vbb_u64 nr_pages;	/* block, extent */
+	vbb_u64 nr_pages;	/* block or extent, else 0 */
+	vbb_u32 nr_words;	/* bitmap, else 0; may be more than one record can have */
 };
 
-/* Words that a record takes */
-static inline vbb_u64 vbb_rec_words(const struct vbb_rec *rec)
+/* What records can be given out */
+enum {
+	VBB_PHASE_ONE,		/* one bitmap that names all */
+	VBB_PHASE_ALONE,	/* each run by itself */
+	VBB_PHASE_ORDERS,	/* bitmaps, order by order, */
+	VBB_PHASE_LEFT,		/* then what is left; late runs apart */
+	VBB_PHASE_LATE,
+};
+
+/* Words of bitmap, with a word in front of as many as a record can have */
+static inline vbb_u32 vbb_bitmap_words(vbb_u32 nr_words)
 {
-	return rec->code == VIRTIO_BALLOON_REC_EXTENT ? 2 : 1 + (vbb_u64)rec->code;
+	return nr_words + (nr_words + VIRTIO_BALLOON_REC_BITMAP_MAX - 1) /
+	       VIRTIO_BALLOON_REC_BITMAP_MAX;
 }
 
 static inline struct vbb_range vbb_run(vbb_u64 pfn, vbb_u64 end)
@@ -32,11 +42,13 @@ static inline vbb_u64 vbb_run_end(const struct vbb_range *r)
 	return r->pfn + r->nr_pages;
 }
 
-/* A power of two of pages that begins at a multiple of it; 2^52 of them no block can name. */
+/*
+ * A power of two of pages that begins at a multiple of it; 2^52 of them no block can name. One
+ * condition, since what comes next no processor can foresee.
+ */
 static inline bool vbb_run_is_block(const struct vbb_range *r)
 {
-	return !(r->nr_pages & (r->nr_pages - 1)) && !(r->pfn & (r->nr_pages - 1)) &&
-	       r->nr_pages < VBB_PFN_END;
+	return !(((r->pfn | r->nr_pages) & (r->nr_pages - 1)) | (r->nr_pages & VBB_PFN_END));
 }
 
 /* Words of a record of its own; an empty run takes none. */
@@ -44,7 +56,27 @@ static inline vbb_u32 vbb_run_words(const struct vbb_range *r)
 {
 	if (!r->nr_pages)
 		return 0;
-	return vbb_run_is_block(r) ? 1 : 2;
+	return 2 - (vbb_u32)vbb_run_is_block(r);
+}
+
+/* Words that a record takes */
+static inline vbb_u64 vbb_rec_words(const struct vbb_rec *rec)
+{
+	const struct vbb_range r = { rec->pfn, rec->nr_pages };
+
+	return vbb_run_words(&r) + vbb_bitmap_words(rec->nr_words);
+}
+
+static inline void vbb_late_add(struct vbb_late *late, const struct vbb_range *r)
+{
+	vbb_u64 end = vbb_run_end(r);
+
+	late->nr_words += vbb_run_words(r);
+	late->edges |= r->pfn | end;
+	if (r->pfn < late->pfn)
+		late->pfn = r->pfn;
+	if (end > late->end)
+		late->end = end;
 }
 
 /* Forget all runs. */
@@ -58,6 +90,20 @@ size_t vbb_plan_keep(struct vbb_plan *p);
  * added at once. False where nothing is left of r.
  */
 bool vbb_plan_part(const struct vbb_plan *p, struct vbb_range *r, struct vbb_range *part);
+
+/* Add a run that lies behind all others, and touches none; it is late. False where it does not. */
+static inline bool vbb_plan_append(struct vbb_plan *p, const struct vbb_range *r)
+{
+	size_t nr = p->nr_runs;
+
+	if (!nr || nr == VBB_ENC_NR_PENDING || vbb_run_end(&p->run[nr - 1]) >= r->pfn)
+		return false;
+	p->run[nr] = *r;
+	p->late[nr] = 1;
+	p->nr_runs = nr + 1;
+	vbb_late_add(&p->late_sum, r);
+	return true;
+}
 
 /* Add such a part; it is late. False where there is no place. */
 bool vbb_plan_add(struct vbb_plan *p, const struct vbb_range *part);
@@ -75,16 +121,38 @@ vbb_u64 vbb_plan_late_words_with(const struct vbb_plan *p, const struct vbb_rang
  */
 vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart);
 
+/* Is what was counted last so simple that nothing simpler is worth a look? */
+static inline bool vbb_plan_is_simple(const struct vbb_plan *p)
+{
+	return p->first_phase != VBB_PHASE_ORDERS;
+}
+
 /* Begin to give out the records that were counted last. */
 void vbb_plan_start(struct vbb_plan *p);
 
 /* The next record, in no order. False at the end. */
 bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec);
 
+/* As vbb_plan_next_run(), of a bitmap that names not all */
+bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r);
+
 /*
  * After a bitmap, until false: the next of its runs, in ascending order. Those that do not begin or
  * end at its units come cut.
  */
-bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r);
+static inline bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r)
+{
+	if (p->phase != VBB_PHASE_ONE)
+		return vbb_plan_next_part(p, r);
+	while (p->pos < p->nr_runs) {
+		size_t i = p->pos++;
+
+		if (p->late_apart && p->late[i])
+			continue;
+		*r = p->run[i];
+		return true;
+	}
+	return false;
+}
 
 #endif

@@ -86,7 +86,11 @@ struct vbb_late {
 struct vbb_plan {
 	size_t nr_runs;			/* in run[] */
 	struct vbb_late late_sum;	/* of the late ones */
+	struct vbb_late kept_sum;	/* of the others */
 	bool late_apart;		/* they get records that name nothing else */
+	vbb_u32 first_phase;		/* of the plan: one bitmap, each run alone, or by orders */
+	vbb_u32 one_words;		/* the one bitmap: its words, */
+	vbb_u64 one_pfn;		/* and its first page */
 	vbb_u32 phase;			/* what records are given out */
 	vbb_u64 orders;			/* set bits: orders whose bitmaps may help */
 	vbb_u64 orders_left;		/* those that are still to be looked at */
@@ -123,6 +127,11 @@ struct vbb_enc {
 	vbb_u64 start_pfn;	/* BITMAP: of bit 0, once a word was begun */
 	vbb_u64 word_unit;	/* the bitmap in hand: what bit 0 of its next word stands for */
 	vbb_u64 word;		/* the bitmap in hand: its next word, as far as it is known */
+	vbb_u32 rec_words;	/* RECORDS: words of the bitmap that is the last record; or 0 */
+	vbb_u32 rec_order;	/* of that record */
+	vbb_u64 rec_pfn;	/* of that record */
+	struct vbb_cur rec;	/* before that record, */
+	struct vbb_cur last;	/* and before its last word */
 	vbb_u64 nr_put;		/* runs taken */
 	vbb_u64 nr_words;	/* RECORDS: for the runs held back that are not late */
 	struct vbb_msg msg;	/* what has been written */
