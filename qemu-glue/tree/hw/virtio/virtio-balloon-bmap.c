@@ -8,6 +8,7 @@
 #include "qemu/module.h"
 #include "qemu/units.h"
 #include "virtio-balloon-bmap-compat.h"
+#include "hw/core/cpu.h"
 #include "hw/virtio/virtio-balloon-bmap.h"
 #include "migration/qemu-file-types.h"
 #include "trace.h"
@@ -91,22 +92,45 @@ void vbmap_queue_work(VBMapQueue *q)
     c->slice_max_ns = MAX(c->slice_max_ns, past_ns);
 }
 
+static void queue_on_cpu(CPUState *cpu, run_on_cpu_data data)
+{
+    VBMapQueue **held = data.host_ptr;
+    VBMapQueue *q = *held;
+
+    g_free(held);
+    if (q) {
+        q->on_cpu = NULL;
+        vbmap_queue_work(q);
+    }
+}
+
+/*
+ * Where a CPU of the guest's has brought a message its thread goes on with it:
+ * else that CPU would run meanwhile, and each discard have to interrupt it. A
+ * CPU that is being unplugged takes no work.
+ */
 static void queue_timer(void *opaque)
 {
-    vbmap_queue_work(opaque);
+    VBMapQueue *q = opaque;
+    CPUState *cpu = q->cpu_index < 0 ? NULL : qemu_get_cpu(q->cpu_index);
+
+    if (!cpu || cpu->unplug) {
+        vbmap_queue_work(q);
+    } else if (!q->on_cpu) {
+        q->on_cpu = g_new(VBMapQueue *, 1);
+        *q->on_cpu = q;
+        async_run_on_cpu(cpu, queue_on_cpu, RUN_ON_CPU_HOST_PTR(q->on_cpu));
+    }
 }
 
 static void handle_output(VirtIODevice *vdev, VirtQueue *vq)
 {
     VirtIOBalloonBmap *dev = VIRTIO_BALLOON_BMAP(vdev);
+    VBMapQueue *q = vq == dev->inflate.vq ? &dev->inflate :
+                    vq == dev->deflate.vq ? &dev->deflate : &dev->request;
 
-    if (vq == dev->inflate.vq) {
-        vbmap_queue_work(&dev->inflate);
-    } else if (vq == dev->deflate.vq) {
-        vbmap_queue_work(&dev->deflate);
-    } else {
-        vbmap_queue_work(&dev->request);
-    }
+    q->cpu_index = current_cpu ? current_cpu->cpu_index : -1;
+    vbmap_queue_work(q);
 }
 
 static void queue_init(VirtIOBalloonBmap *dev, VBMapQueue *q,
@@ -116,6 +140,7 @@ static void queue_init(VirtIOBalloonBmap *dev, VBMapQueue *q,
     q->dev = dev;
     q->vq = virtio_add_queue(VIRTIO_DEVICE(dev), QUEUE_SIZE, handle_output);
     q->timer = timer_new_ns(QEMU_CLOCK_REALTIME, queue_timer, q);
+    q->cpu_index = -1;
     q->begin = begin;
     q->step = step;
 }
@@ -125,6 +150,10 @@ static void queue_drop(VBMapQueue *q)
 {
     if (q->timer) {
         timer_del(q->timer);
+    }
+    if (q->on_cpu) {
+        *q->on_cpu = NULL;
+        q->on_cpu = NULL;
     }
     if (q->elem) {
         virtqueue_detach_element(q->vq, q->elem, 0);

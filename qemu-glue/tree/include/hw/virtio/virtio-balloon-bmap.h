@@ -24,6 +24,8 @@ struct VBMapQueue {
     VirtIOBalloonBmap *dev;
     VirtQueue *vq;                  /* NULL: the device does not have it */
     QEMUTimer *timer;               /* the next slice */
+    int cpu_index;                  /* whose thread brought a message, or -1 */
+    VBMapQueue **on_cpu;            /* what that CPU is to work on, or NULL */
     VirtQueueElement *elem;         /* the message at hand, or NULL */
     bool begun;                     /* its header was looked at */
     struct vbb_dec dec;             /* it */
