@@ -78,7 +78,7 @@ def bars(path, dimensions, titles, groups, lines):
 
 def gnuplot(path, dimensions, lines):
     """An SVG."""
-    head = [f"set terminal svg size {dimensions} dynamic; set output {quote(path)}"]
+    head = [f"set terminal svg size {dimensions} dynamic background 'white'; set output {quote(path)}"]
     subprocess.run(["gnuplot"], input="\n".join([*head, *lines]), text=True, check=True)
 
 
