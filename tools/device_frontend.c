@@ -78,7 +78,7 @@ static unsigned int queues_init(struct vbb_device *d)
 	for (i = 0; i < VBB_DEVICE_NR_VQS; i++, q++) {
 		q->index = VBB_VHU_NR_QUEUES;
 		if (!vq_ops[i].feature || d->opts->features >> vq_ops[i].feature & 1) {
-			d->role[nr] = vq_ops[i].role;
+			d->role[nr] = (vbb_u8)vq_ops[i].role;
 			q->index = nr++;
 		}
 		q->chain.seg = q->seg;
