@@ -704,7 +704,7 @@ def test_endless(target):
 
 
 def test_result_room(target):
-    """A result's room that is no RAM, lies in the message itself, or in the ring."""
+    """A result's room that lies in the message itself, or in the ring."""
     page, message = target.first + 11, bitmap([target.first + 11])
     for what, gpa in (("the message", target.buffer), ("the ring", target.ring(INFLATE).desc)):
         ring = target.ring(INFLATE)
@@ -718,8 +718,80 @@ def test_result_room(target):
         target.honest(what)
 
 
+def test_own_registers(target):
+    """A message, and a result's room, that are the registers of the device itself."""
+    hole, page = target.holes[0][0], target.first + 13
+    for offset in (0x20, 0x30, 0x38, 0x44, 0x50, 0x64, 0x70, 0x80, 0x90, 0xa0, 0x100):
+        for message, named in ((records(*extent(hole, 1)), ()), (bitmap([page, page + 2]), (page, page + 2))):
+            what = f"register {offset:#x}, {len(named)} pages"
+            ring = target.ring(INFLATE)
+            target.write(target.buffer, message)
+            for slot in (0, 2, 4):
+                ring.put(slot, target.buffer, len(message), NEXT, slot + 1)
+                ring.put(slot + 1, qtest.REGISTERS + offset, 16, WRITE)
+                ring.offer(slot)
+            ring.put(6, qtest.REGISTERS, 256)
+            ring.offer(6)
+            ring.kick()
+            # what is written there may take the queue away, or ask for it again
+            target.faults()
+            target.unchanged_but(named, what)
+            target.start()
+            target.honest(what)
+
+
+def test_queue_numbers(target):
+    """Queues that the device does not have are set up, and kicked."""
+    before = target.faults()
+    for index in (6, 255, 256, 1024, 1 << 16, (1 << 31) + 1, (1 << 32) - 1):
+        if target.foreign_rings:
+            for register in (0x30, 0x50):
+                target.machine.set_reg(register, index)
+            for register in (0x38, 0x80, 0x90, 0xa0, 0x44):
+                target.machine.set_reg(register, 1)
+        else:
+            try:
+                target.rig.front.request(fe.SET_VRING_NUM, struct.pack("=II", index, 8))
+                check(False, f"queue {index} is taken")
+            except (fe.Refused, OSError):
+                pass
+            target.start()
+        target.unchanged_but((), f"queue {index}")
+        target.honest(f"queue {index}")
+    target.counted(None, before, "queues that are none")
+
+
+def test_unaligned(target):
+    """Messages and results at any byte are as good as others; a table and its message overlap."""
+    ring, page = target.ring(INFLATE), target.first + 17
+    message = bitmap([page, page + 2])
+    for shift in (1, 2, 3, 5, 7, PAGE_LEN - 31, PAGE_LEN - 1):
+        at, room = target.buffer + shift, target.buffer + 8 * PAGE_LEN - shift
+        target.write(at, message)
+        ring.put(0, at, len(message), NEXT, 1)
+        ring.put(1, room, 16, WRITE)
+        ring.offer(0)
+        ring.kick()
+        check(ring.take()[1] == 16, f"{shift}: no result")
+        got = struct.unpack("<QHHI", target.read(room, 16))
+        check(got == (2, OK, 12, 0), f"{shift}: {got}")
+        target.unchanged_but((page, page + 2), f"{shift}")
+        target.snapshot()
+    before = target.faults()
+    # the table is the message: its first bytes are a command that there is not
+    indirect(target, ring, [(target.table, 32, 0, 0)])
+    ring.kick()
+    ring.take()
+    poll(lambda: target.faults() != before, 10, "a table that is its own message")
+    target.unchanged_but((), "a table that is its own message")
+    target.honest("unaligned")
+
+
 TESTS = (test_messages, test_pages, test_old_format, test_rings, test_buffers, test_changing_message,
-         test_changing_ring, test_midway, test_answers, test_endless, test_result_room)
+         test_changing_ring, test_midway, test_answers, test_endless, test_result_room, test_queue_numbers,
+         test_unaligned)
+# A front-end shares memory, and no registers.
+QEMU_TESTS = (*TESTS, test_own_registers)
 
 
 def main():
@@ -728,9 +800,10 @@ def main():
     parser.add_argument("--qemu", metavar="PROGRAM", help="its device is lied to; as scripts/lib/qemu prints it")
     options = parser.parse_args()
     plan = [(f"{name}: {test.__name__[5:].replace('_', ' ')}", lambda log, kind=kind: kind(options, log), test, (), {})
-            for name, kind, given in (("vbb", VbbDevice, options.vbb), ("qemu", QemuDevice, options.qemu))
+            for name, kind, given, tests in (("vbb", VbbDevice, options.vbb, TESTS),
+                                             ("qemu", QemuDevice, options.qemu, QEMU_TESTS))
             if given or options.list
-            for test in TESTS]
+            for test in tests]
     return tap.run(plan, options)
 
 

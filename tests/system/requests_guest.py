@@ -409,6 +409,98 @@ def malformed(rig, driver):
     finish(rig, host)
 
 
+# DRV-7, DRV-8, DRV-13
+def thousand(rig, driver):
+    """A thousand requests, each the moment that there is a buffer for it; each field is as chance has it.
+
+    On the debug kernel allocations fail meanwhile.
+    """
+    host = begin(rig, driver)
+    generator = random.Random(1)
+    top = (1 << 64) - 1
+    numbers = (0, 1, 2, 3, 0x1000, 1 << 31, 1 << 32, 1 << 51, 1 << 52, 1 << 63, top - 1, top)
+    sent = 0
+
+    def more(_=None):
+        """Called with the device's lock held."""
+        nonlocal sent
+        for _ in host.parked()[:1000 - sent]:
+            pick = lambda: generator.choice((generator.choice(numbers), generator.getrandbits(64)))
+            reserved = generator.choice(((0, 0, 0), (0, 0, 0), (pick() & 0xffff, 0, 1)))
+            content = request(generator.choice((0, 0, 1, 2, 2, 3, pick() & 0xffff)), reserved, pick(), pick(), pick())
+            sent += 1
+            host.device.use(host.parked()[0], content,
+                            generator.choice((16, 32, 32, 32, generator.randrange(64), pick() & 0xffffffff)))
+
+    def arrive(chain):
+        """Takes each answer at once, and asks anew."""
+        if chain.queue < 2:
+            host.device.answer(chain)
+            return
+        if not chain.room:
+            host.device.use(chain, length=0)
+        more()
+
+    if rig.flavour.name == "debug":
+        rig.inject("failslab", times=-1)
+        rig.inject("fail_page_alloc", **{"ignore-gfp-highmem": "N", "min-order": 0, "times": -1})
+        fail_often(rig, 20)
+    with host.device.changed:
+        host.device.policy = arrive
+        more()
+    check(host.device.wait(lambda: sent == 1000, rig.timeout), f"the driver stops after {sent} requests")
+    check(host.device.wait(lambda: len(host.parked()) == 4, rig.timeout), "a buffer is not parked anew")
+    rig.lives()
+    if rig.flavour.name == "debug":
+        fail_often(rig, 0)
+    host.device.policy = host.arrive
+    # whatever is still open ends
+    poll(lambda: host.call(GET_UNUSED_PAGES).flag == DONE, rig.timeout, "a request is served")
+    now = counters(rig)
+    faults = {name: count for name, count in now.items() if name.startswith("request_fault_") and count}
+    check(len(faults) >= 4 and sum(faults.values()) < 1000, f"the driver counts {faults}")
+    host.strays.clear()
+    finish(rig, host)
+
+
+# DRV-6
+def ring_lies(rig, driver):
+    """The device's half of the request queue is nonsense: the driver gives up, and goes when told to."""
+    host = begin(rig, driver)
+    device = host.device
+    for lie in ("a head that is not outstanding", "a head past the ring", "one buffer twice", "an index that runs ahead",
+                "an answer that was never sent"):
+        host.expect(DONE, GET_UNUSED_PAGES)
+        device.wait(lambda: len(host.parked()) == 4, rig.timeout)
+        content = request(CANCEL, req_id=host.next_id, arg0=1)
+        with device.changed:
+            chain = host.parked()[0]
+            if lie == "a head that is not outstanding":
+                device.use(chain, content, 32, head=200)
+            elif lie == "a head past the ring":
+                device.use(chain, content, 32, head=0xfffffff0)
+            elif lie == "one buffer twice":
+                device.use(chain, content, 32)
+                device.use(chain, content, 32)
+            elif lie == "an index that runs ahead":
+                device.set_used(host.queue, device._queues[host.queue].next_used + 1000)
+            else:
+                device.use(chain, b"", 0, head=(chain.head + 7) % 64)
+        rig.lives()
+        # the balloon has queues of its own
+        device.set_target(16 * MIB_PAGES)
+        check(device.wait(lambda: device.actual == 16 * MIB_PAGES, rig.timeout), f"{lie}: the balloon stays")
+        device.set_target(0)
+        check(device.wait(lambda: device.actual == 0, rig.timeout), f"{lie}: the balloon stays")
+        rig.guest.rmmod(driver.name, rig.patience)
+        rig.expect_returned(f"after {lie}")
+        host.answers.clear()
+        rig.guest.insmod(driver.module, driver.params)
+    host.expect(DONE, GET_UNUSED_PAGES)
+    host.strays.clear()
+    finish(rig, host)
+
+
 # DRV-13
 def flood(rig, driver):
     """A host that asks, and takes no answer: the driver forgets none, and reads no further."""
@@ -452,7 +544,7 @@ def storm(rig, driver):
             rig.guest.write(f"{rig.driver_dir()}/unbind", "virtio0")
             rig.guest.write(f"/sys/bus/virtio/drivers/{driver.name}/bind", "virtio0")
         else:
-            rig.guest.rmmod(driver.name, 30)
+            rig.guest.rmmod(driver.name, rig.patience)
             rig.guest.insmod(driver.module, driver.params)
         # What was open is closed by the reset, and its answers never come.
         host.answers.clear()
@@ -488,7 +580,7 @@ def goes(rig, driver, how, doing):
             return
         if state == "rmmod":
             rig.guest.unpin()
-            rig.guest.rmmod(driver.name, 30)
+            rig.guest.rmmod(driver.name, rig.patience)
             rig.expect_returned("with the module unloaded")
             rig.guest.insmod(driver.module, driver.params)
         elif state == "rebind":
@@ -511,7 +603,7 @@ def queues(rig, driver):
         offered = [bit for i, bit in enumerate((1, 3, 5)) if choice >> i & 1]
         host = begin(rig, driver, (*FEATURES, *offered))
         host.expect(DONE, GET_UNUSED_PAGES)
-        rig.guest.rmmod(driver.name, 30)
+        rig.guest.rmmod(driver.name, rig.patience)
         rig.finish()
         host.device.close()
 
@@ -679,7 +771,7 @@ def cases(flavour, driver):
         yield f"requests, {each.label}, unused", unused, (each,), {}
     yield ("requests, unused, memory at a random place", unused, (driver,),
            {"random_base": True})
-    for test in (taken, windows, busy, stalled, malformed, flood, storm, queues, pressure,
+    for test in (taken, windows, busy, stalled, malformed, thousand, ring_lies, flood, storm, queues, pressure,
                  fragmented, drop):
         yield f"requests, {test.__name__}", test, (driver,), {}
     for how in (("rmmod",), ("rebind",), ("death",), ("freeze", "mem")):

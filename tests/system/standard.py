@@ -128,7 +128,7 @@ def counters(rig):
 
 def end(rig, how):
     """Ends what is going on in the middle: the device dies, or the driver goes, for good or not."""
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     if how == "dies":
         rig.device.close()
         rig.gone()
@@ -211,7 +211,7 @@ def stats_wrong(rig, driver):
     reach(rig, 16 * MIB_PAGES)
     device.use(device.waiting("stats")[0], head=200)
     time.sleep(0.5)
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     reach(rig, 0)
     settle(rig)
 
@@ -236,7 +236,7 @@ def must_tell(rig, driver):
     check(device.wait(lambda: device.waiting("deflate"), rig.timeout), "the driver does not deflate")
     time.sleep(1)
     check(rig.guest.free_len() < free + 2 * MIB, "pages came back before the device knew")
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     device.release()
     check(device.wait(lambda: device.actual == 0, rig.timeout), "the balloon is not given back")
     rig.expect_free(free + nr * PAGE_LEN, "deflated")
@@ -255,7 +255,7 @@ def unseen(rig, driver):
     device.set_target(0)
     # A driver may give back what the device has taken; neither of the two does.
     device.wait(lambda: not device.pages, 2)
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     device.release()
     reach(rig, 0)
     check(not device.pages, f"the device has {len(device.pages)} pages left")
@@ -303,7 +303,7 @@ def oom_silent(rig, driver):
     nr = inflate_leaving(rig, 160)
     device.held.add("deflate")
     rig.guest.use(300, timeout=rig.timeout)
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     device.release()
     reach(rig, nr)
     reach(rig, 0)
@@ -448,7 +448,7 @@ def hint_stopped(rig, driver):
     device.wait(lambda: len(device.waiting("hint")) >= 255, rig.timeout)
     nr = len(device.waiting("hint"))
     check(nr == 255, f"{nr} buffers are in the queue")
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     device.set_hint(STOP)
     device.release()
     check(device.wait(lambda: device.hint_log[-1:] == [STOP], rig.timeout), "no STOP")
@@ -510,7 +510,7 @@ def report_ring(rig, driver):
     check(device.wait(lambda: device.waiting("report"), 30), "nothing is reported")
     device.use(device.waiting("report")[0], head=200)
     time.sleep(1)
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     settle(rig)
 
 

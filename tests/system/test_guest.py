@@ -73,9 +73,10 @@ class Rig:
         self.stack = contextlib.ExitStack()
         self.guest = self.device = None
         # A debug kernel is slow, and KASAN keeps freed objects, up to a 32nd of the memory.
-        self.timeout, self.slack = 60, 2 * MIB
+        # patience: seconds in which a driver goes and a guest answers, whatever the device does.
+        self.timeout, self.slack, self.patience = 60, 2 * MIB, 5
         if flavour.name == "debug":
-            self.timeout, self.slack = 240, self.mem_len // 32 + 8 * MIB
+            self.timeout, self.slack, self.patience = 240, self.mem_len // 32 + 8 * MIB, 30
 
     def start_device(self, *options):
         self.device = self.stack.enter_context(
@@ -110,7 +111,7 @@ class Rig:
     def unload(self):
         if isinstance(self.device, Device):
             self.agree()
-        self.guest.rmmod(self.driver.name, 30)
+        self.guest.rmmod(self.driver.name, self.patience)
         self.expect_returned("with the module unloaded")
 
     def agree(self):
@@ -187,6 +188,10 @@ class Rig:
     def intact(self):
         tap.intact(self.guest)
 
+    def lives(self):
+        """The guest answers."""
+        self.guest.run("ping", timeout=self.patience)
+
     def finish(self):
         """Ends guest and device in good order; nothing may have been reported meanwhile."""
         self.clean()
@@ -218,11 +223,11 @@ class Rig:
 
     def gone(self):
         """What has to be so after the device has died."""
-        self.guest.run("ping", timeout=10)
+        self.lives()
         poll(lambda: not self.guest.sh("ls /sys/bus/virtio/devices"), 30,
              "the dead device is removed")
         self.expect_returned("without its device")
-        self.guest.rmmod(self.driver.name, 30)
+        self.guest.rmmod(self.driver.name, self.patience)
         self.intact()
         self.clean()
         self.poweroff()
@@ -419,7 +424,7 @@ def too_much(rig, driver):
     rig.device.qmp.execute("balloon", value=MIB)
     poll(lambda: rig.guest.free_len() < 128 * MIB, rig.timeout, "the guest gives nearly all")
     time.sleep(2)
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     rig.intact()
     rig.target(rig.mem_len)
     rig.unload()
@@ -538,7 +543,7 @@ def silent(rig, driver):
     """The device takes everything and says nothing."""
     begin(rig, driver)
     time.sleep(2)
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     taken = rig.free - rig.guest.free_len()
     check(taken < (256 + 8) * MIB, f"{taken // MIB} MiB wait for a device that is silent")
     rig.intact()
@@ -579,7 +584,7 @@ def lengths(rig, driver):
     for chain in list(device.chains):
         device.policy(chain)
     time.sleep(1)
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     reach(rig, 64 * MIB_PAGES)
     reach(rig, 0)
     settle(rig)
@@ -597,7 +602,7 @@ def results(rig, driver):
     for chain in list(device.chains):
         device.policy(chain)
     time.sleep(1)
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     reach(rig, 64 * MIB_PAGES)
     reach(rig, 0)
     settle(rig)
@@ -617,7 +622,7 @@ def ring(rig, driver, lie):
     elif lie == "an index that runs ahead":
         device.set_used(chain.queue, 1000)
     time.sleep(1)
-    rig.guest.run("ping", timeout=10)
+    rig.lives()
     device.set_target(0)
     time.sleep(0.5)
     settle(rig)
@@ -636,6 +641,26 @@ def targets(rig, driver):
     rig.intact()
     reach(rig, 12345)
     reach(rig, 0)
+    settle(rig)
+
+
+# DRV-3, DRV-6
+def beyond(rig, driver):
+    """The target is more than the guest has, and than there can be; it jumps from one end to the other."""
+    device = begin(rig, driver)
+    reach(rig, 64 * MIB_PAGES)
+    for num_pages in (0xffffffff, 0, 0x80000000, 1, rig.mem_len // PAGE_LEN, 0x7fffffff, rig.mem_len // PAGE_LEN + 1):
+        device.set_target(num_pages)
+        time.sleep(0.2)
+        rig.lives()
+    poll(lambda: rig.guest.free_len() < 128 * MIB, rig.timeout, "the guest gives nearly all")
+    rig.lives()
+    check(device.actual < rig.mem_len // PAGE_LEN, f"the balloon has {device.actual} pages")
+    rig.intact()
+    reach(rig, 0)
+    device.set_target(0xffffffff)
+    poll(lambda: rig.guest.free_len() < 128 * MIB, rig.timeout, "the guest gives nearly all")
+    # it goes while it wants more
     settle(rig)
 
 
@@ -734,7 +759,7 @@ def cases(flavour):
     bitmap = Driver("ours", ours.module, formats=("bitmap",))
     yield "ours, a device without records", balloon, (bitmap, ["--no-records"]), {}
     for test in (reload_often, device_killed, too_much, rmmod_wanting, silent, silent_twice,
-                 backwards, lengths, results, targets, features, taken_back):
+                 backwards, lengths, results, targets, beyond, features, taken_back):
         yield f"ours, {test.__name__}", test, (ours,), {}
     for lie in LIES:
         yield f"ours, ring: {lie}", ring, (ours, lie), {}
