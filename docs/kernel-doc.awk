@@ -1,6 +1,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 # Doxygen's INPUT_FILTER: comments as the kernel writes them, line for line into Doxygen's own.
 
+# A header is a page of its own, see modules.dox.
+FNR == 1 {
+	page = FILENAME
+	gsub(/.*\/|\.h$/, "", page)
+	$0 = $0 " /** @addtogroup " page " */ /** @{ */"
+}
+
 # The comment behind the licence says what the file is for.
 !file_said && /^\/\*/ && !/SPDX/ {
 	file_said = 1
@@ -29,3 +36,5 @@ in_doc {
 /\*\/$/ { in_doc = 0 }
 
 { print }
+
+END { print "/** @} */" }
