@@ -312,7 +312,7 @@ static bool vbb_enc_append(struct vbb_enc *e, struct vbb_range *r)
 }
 
 /* Out of line, since what it needs in registers would cost the others time. */
-static __attribute__((noinline)) int vbb_enc_put_slowly(struct vbb_enc *e, struct vbb_range *r)
+static __attribute__((__noinline__)) int vbb_enc_put_slowly(struct vbb_enc *e, struct vbb_range *r)
 {
 	int err = 0;
 
