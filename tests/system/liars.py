@@ -549,7 +549,7 @@ def begin_long(target):
     ring = target.ring(INFLATE)
     target.write(target.buffer, header(0, bytes(message), target.first & ~63))
     ring.put(0, target.buffer, 32 + len(message), NEXT, 1)
-    ring.put(1, target.buffer + target.buffer_len - PAGE_LEN, 16, WRITE)
+    ring.put(1, target.buffer + target.buffer_len - 2 * PAGE_LEN, 16, WRITE)
     ring.offer(0)
     ring.kick()
 
@@ -718,6 +718,29 @@ def test_result_room(target):
         target.honest(what)
 
 
+def test_slices(target):
+    """While a message of a MiB is worked on, the other queue and the control are served, again and again.
+
+    How often depends on what else this host does: one of some times tells.
+    """
+    served = []
+    for _ in range(10):
+        begin_long(target)
+        ring, other = target.ring(INFLATE), target.ring(DEFLATE)
+        served.append(0)
+        while not ring.back():
+            got = other.send(bitmap([target.first]), at=target.table)
+            check(got == (1, OK, 12, 0), f"the other queue: {got}")
+            target.faults()
+            served[-1] += 1
+        check(ring.take()[1] == 16, "no result")
+        if served[-1] > 3:
+            break
+    print(f"# {served} messages and commands meanwhile", flush=True)
+    check(max(served) > 3, f"{served} messages were served meanwhile")
+    target.honest("a message of a MiB")
+
+
 def test_own_registers(target):
     """A message, and a result's room, that are the registers of the device itself."""
     hole, page = target.holes[0][0], target.first + 13
@@ -789,7 +812,7 @@ def test_unaligned(target):
 
 TESTS = (test_messages, test_pages, test_old_format, test_rings, test_buffers, test_changing_message,
          test_changing_ring, test_midway, test_answers, test_endless, test_result_room, test_queue_numbers,
-         test_unaligned)
+         test_unaligned, test_slices)
 # A front-end shares memory, and no registers.
 QEMU_TESTS = (*TESTS, test_own_registers)
 

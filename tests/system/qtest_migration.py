@@ -7,7 +7,7 @@ import time
 from harness import MIB, QmpError
 from qtest import (ARENA_LEN, BALLOON, BUSY, CANCEL, CANCELLED, DATA, DROP_CACHE, GET_UNUSED_PAGES,
                    INFLATE, INHIBITED, NR_HOSTILE, OK, PAGE_LEN, PAGES_PER_MIB, PARTIAL, Peer, RECORDS,
-                   UNSUPPORTED, VALUES, extents, header, hostile, no_faults)
+                   UNSUPPORTED, VALUES, bitmap, extents, header, hostile, no_faults)
 from tap import Skip, check, poll
 
 
@@ -209,6 +209,36 @@ def test_nonsense(rig):
     migration.finish()
     migration.compare()
     check(migration.destination.inflate(extents([(DATA, 1)]))[:2] == (1, OK), "afterwards")
+
+
+def test_long_answer(rig):
+    """An answer of a MiB is read in pieces: the monitor is served meanwhile, and migration goes on.
+
+    How often depends on what else this host does: one of some times tells.
+    """
+    migration, peer = filled(rig)
+    source = migration.source
+    migration.begin()
+    _, ident, _, _ = peer.next()
+    # nothing but holes, each of them a run
+    message = bitmap(1 << 32, b"\x55" * (1 << 20), cmd=GET_UNUSED_PAGES, req_id=ident)
+    addr, answers = source.buffer(message), []
+    for _ in range(10):
+        peer.queue.put([(addr, len(message))])
+        answers.append(0)
+        while peer.queue.pending() == 0:
+            source.qmp.execute("query-status")
+            answers[-1] += 1
+        peer.queue.get()
+        if answers[-1] > 3:
+            break
+    print(f"# {answers} commands meanwhile", flush=True)
+    check(max(answers) > 3, f"{answers} commands were served meanwhile")
+    check(source.property("unused-bytes") == 0, "holes are applied")
+    peer.end(ident)
+    migration.finish()
+    migration.compare()
+    no_faults(source)
 
 
 def test_cancelled(rig):
@@ -413,6 +443,6 @@ def test_drop_cache(rig):
     no_faults(machine)
 
 
-TESTS = (test_unused, test_later_write, test_late_answer, test_silent, test_nonsense,
+TESTS = (test_unused, test_later_write, test_late_answer, test_silent, test_nonsense, test_long_answer,
          test_cancelled, test_stopped, test_busy, test_migrate_message, test_there_and_back,
          test_postcopy, test_postcopy_inflate, test_switched_off, test_snapshot, test_drop_cache)

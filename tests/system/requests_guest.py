@@ -454,7 +454,8 @@ def thousand(rig, driver):
     if rig.flavour.name == "debug":
         fail_often(rig, 0)
     host.device.policy = host.arrive
-    # whatever is still open ends
+    # an id that none has; whatever is still open ends
+    host.next_id = 1 << 40
     poll(lambda: host.call(GET_UNUSED_PAGES).flag == DONE, rig.timeout, "a request is served")
     now = counters(rig)
     faults = {name: count for name, count in now.items() if name.startswith("request_fault_") and count}
