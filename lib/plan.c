@@ -29,6 +29,9 @@
 #define VBB_ENDS_HOPED (VBB_WORD / 8)
 #define VBB_ENDS_REAL VBB_WORD
 
+/* Orders whose runs take less than this share of all words, 1 in so many, need no look. */
+#define VBB_FEW 64
+
 /* From this share of all words on, 1 in so many, the highest of the higher orders are tried. */
 #define VBB_PATCHES 16
 #define VBB_TRIES 4
@@ -215,8 +218,8 @@ static void vbb_plan_walk_step(struct vbb_plan *p, size_t i, struct vbb_ways *w,
 	w->nr_words = next.nr_words;
 }
 
-/* Find the best bitmaps at the order at hand: one step for each of left[]. */
-static void vbb_plan_walk(struct vbb_plan *p, vbb_u32 word)
+/* Find the best bitmaps at the order at hand: one step for each of left[]; returns the price. */
+static vbb_u32 vbb_plan_walk(struct vbb_plan *p, vbb_u32 word)
 {
 	struct vbb_ways w;
 	bool open;
@@ -234,6 +237,7 @@ static void vbb_plan_walk(struct vbb_plan *p, vbb_u32 word)
 		p->step[i - 1] = (vbb_u8)(step & STEP_KIND);
 		open = step & STEP_FROM_OPEN;
 	}
+	return w.open < w.closed ? w.open : w.closed;
 }
 
 static bool vbb_step_opens(vbb_u8 step)
@@ -387,7 +391,9 @@ static bool vbb_plan_next_order(struct vbb_plan *p)
 		return false;
 	p->order = vbb_ctz64(p->orders_left);
 	p->orders_left &= p->orders_left - 1;
-	vbb_plan_walk(p, VBB_ENDS_REAL);
+	if (!p->walked)
+		vbb_plan_walk(p, VBB_ENDS_REAL);
+	p->walked = false;
 	return true;
 }
 
@@ -461,22 +467,32 @@ vbb_u64 vbb_plan_late_words_with(const struct vbb_plan *p, const struct vbb_rang
 	return vbb_late_words(&late);
 }
 
-/* Orders at which a run begins or ends, and that are not too high for all of them */
-static vbb_u64 vbb_plan_orders(const struct vbb_plan *p)
+/*
+ * Orders at which a run begins or ends that is not too short for them. Not those, highest first,
+ * whose runs take but few words in records of their own.
+ */
+static vbb_u64 vbb_plan_orders(const struct vbb_plan *p, vbb_u64 few)
 {
-	vbb_u64 orders = 0, nr_max = 0, fit = 0;
+	vbb_u32 nr_words[VIRTIO_BALLOON_REC_ORDER_MAX + 2] = { 0 }, order;
+	vbb_u64 orders = 0;
 	size_t i;
 
 	for (i = 0; i < p->nr_left; i++) {
 		const struct vbb_range *r = &p->left[i];
+		vbb_u64 low = vbb_low_bit(r->pfn), end_low = vbb_low_bit(vbb_run_end(r));
 
-		orders |= vbb_low_bit(r->pfn) | vbb_low_bit(vbb_run_end(r));
-		if (r->nr_pages > nr_max)
-			nr_max = r->nr_pages;
+		if (low && low <= r->nr_pages)
+			nr_words[vbb_ctz64(low)] += vbb_run_words(r);
+		if (end_low <= r->nr_pages)
+			nr_words[vbb_ctz64(end_low)] += vbb_run_words(r);
 	}
-	for (i = 0; i <= VIRTIO_BALLOON_REC_ORDER_MAX && vbb_pow2((vbb_u32)i) <= nr_max; i++)
-		fit |= vbb_pow2((vbb_u32)i);
-	return orders & fit;
+	for (order = VIRTIO_BALLOON_REC_ORDER_MAX + 1; order; order--) {
+		if (nr_words[order - 1] > few)
+			orders |= vbb_pow2(order - 1);
+		else
+			few -= nr_words[order - 1];
+	}
+	return orders;
 }
 
 /* Step 1 */
@@ -664,13 +680,58 @@ static void vbb_plan_prepare(struct vbb_plan *p, vbb_u64 on)
 	vbb_plan_note(p);
 }
 
+/* Name one more point by itself or by a bitmap, of any length. Prices are words here. */
+static void vbb_plan_least_step(struct vbb_ways *w, vbb_u64 point)
+{
+	vbb_u32 best = w->closed < w->open ? w->closed : w->open;
+	vbb_u64 more;
+
+	w->closed = best + 1;
+	if (w->open < VBB_NEVER && point < w->paid_end) {
+		if (w->open < w->closed)
+			w->closed = w->open;
+		return;
+	}
+	more = w->open < VBB_NEVER ? vbb_shr(point - w->paid_end, 6) + 1 : VBB_NEVER;
+	w->paid_end += 64 * more;
+	if (more > 2 || w->open + more > best + 2 ||
+	    (w->open + more == best + 2 && w->paid_end <= point + 64)) {
+		w->open = best + 2;
+		w->paid_end = point + 64;
+	} else {
+		w->open += (vbb_u32)more;
+	}
+}
+
+/* The fewest words of records that name all points, as below, at the order at hand */
+static vbb_u64 vbb_plan_least(const struct vbb_plan *p)
+{
+	struct vbb_ways w;
+	size_t i;
+
+	vbb_ways_close(&w, 0);
+	for (i = 0; i < p->nr_runs; i++) {
+		vbb_u64 unit = vbb_shr(p->run[i].pfn, p->order);
+		vbb_u64 unit_end = vbb_shr(vbb_run_end(&p->run[i]), p->order);
+
+		if (p->late_apart && p->late[i])
+			continue;
+		if (unit & 1)
+			vbb_plan_least_step(&w, unit);
+		if (unit_end & 1)
+			vbb_plan_least_step(&w, unit_end - 1);
+	}
+	return w.closed < w.open ? w.closed : w.open;
+}
+
 /*
  * Is one bitmap, or each run alone, nearly as good as any plan can be? Let all runs begin and end
  * at multiples of a unit. Where one begins or ends at an odd multiple, the unit inside can only be
  * named by itself, at the end of an extent, or by a bitmap of this unit or less. Let those units be
  * points. Points that one bitmap names one after the other cost at least a word for 64 units of way
  * between them; any others a word each. So all of them together cost a word and, for each way from
- * one to the next, a 64th of it, but a word at most. No plan takes less.
+ * one to the next, a 64th of it, but a word at most. No plan takes less. Where that is too rough a
+ * bound, the points' own best plan is a finer one.
  */
 static bool vbb_plan_count_simple(struct vbb_plan *p, vbb_u64 *nr_words)
 {
@@ -712,9 +773,15 @@ static bool vbb_plan_count_simple(struct vbb_plan *p, vbb_u64 *nr_words)
 		*nr_words = vbb_bitmap_words(p->one_words);
 		if (64 * (1 + one) <= least + least / 256 + 63)
 			return true;
-	} else if (64 * all.nr_words <= least + least / 64 + 63) {
-		return true;
+		least = vbb_plan_least(p);
+		if (1 + one <= least || *nr_words <= least + least / 50)
+			return true;
+	} else {
+		if (64 * all.nr_words <= least + least / 64 + 63)
+			return true;
+		least /= 64;
 	}
+	p->least = least;
 	p->first_phase = VBB_PHASE_ORDERS;
 	return false;
 }
@@ -725,12 +792,18 @@ vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
 	vbb_u32 nr, nr_tries = 0;
 
 	p->late_apart = late_apart;
+	p->walked = false;
 	late_words = late_apart ? vbb_plan_late_words(p) : 0;
 	if (vbb_plan_count_simple(p, &nr_words))
 		return nr_words + late_words;
 	vbb_plan_load(p);
-	p->orders = vbb_plan_orders(p);
+	p->orders = vbb_plan_orders(p, p->least / VBB_FEW);
 	vbb_plan_prepare(p, 0);
+	if (p->orders && !(p->orders & (p->orders - 1))) {
+		p->order = vbb_ctz64(p->orders);
+		p->walked = true;
+		return vbb_plan_walk(p, VBB_ENDS_REAL) / VBB_WORD + late_words;
+	}
 	nr_words = vbb_plan_words(p, &higher_words, &higher);
 	/* kept runs must take what they took, so late ones apart have no say in this */
 	if (higher_words * VBB_PATCHES <= nr_words - late_words)

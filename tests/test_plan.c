@@ -466,6 +466,72 @@ static void test_long(void **state)
 	hold_all("blocks up to 4, long", &s);
 }
 
+/* Pages as far from each other as a word is long, or nearly: one bitmap, or each by itself? */
+static void test_gaps(void **state)
+{
+	static const uint8_t orders[] = { 0, 3, 9 };
+	struct runs s = { 0 };
+	uint64_t gap, i;
+	char name[32];
+	size_t k;
+
+	(void)state;
+	for (k = 0; k < ARRAY_SIZE(orders); k++) {
+		for (gap = 60; gap <= 68; gap++) {
+			snprintf(name, sizeof(name), "gaps of %u, order %u", (unsigned int)gap,
+				 orders[k]);
+			for (i = 0; i < 300; i++)
+				add(&s, gap * i << orders[k], (uint64_t)1 << orders[k]);
+			hold(name, &s, VBB_HDR_LEN + VIRTIO_BALLOON_BMAP_LEN_MAX);
+			free(s.run);
+			memset(&s, 0, sizeof(s));
+		}
+	}
+}
+
+/* The payload of a message that has room for all, bytes */
+static uint64_t payload(const struct runs *s, uint32_t formats)
+{
+	static uint8_t bytes[VBB_HDR_LEN + VIRTIO_BALLOON_BMAP_LEN_MAX];
+	const struct vbb_enc_cfg cfg = { .page_shift = 12, .formats = formats };
+	const struct vbb_seg seg = { bytes, sizeof(bytes) };
+	struct vbb_msg msg;
+	size_t i;
+
+	assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+	for (i = 0; i < s->nr; i++) {
+		struct vbb_range r = s->run[i];
+
+		assert_int_equal(vbb_enc_put(&enc, &r), 0);
+	}
+	assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+	return msg.len - VBB_HDR_LEN;
+}
+
+/* Records of dense pages go on over what is held back, and so are hardly longer than a bitmap. */
+static void test_dense(void **state)
+{
+	static const uint16_t per_mille[] = { 60, 100, 300, 500, 700, 900, 950 };
+	struct runs s = { 0 };
+	uint64_t seed = 1;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i <= ARRAY_SIZE(per_mille); i++) {
+		uint64_t nr_records, nr_bitmap;
+
+		if (i == ARRAY_SIZE(per_mille))
+			add_every_second(&s, 100000, 0);
+		else
+			add_density(&s, &seed, 77, 200000, 0, per_mille[i]);
+		nr_records = payload(&s, VBB_FMT_RECORDS) / 8;
+		nr_bitmap = payload(&s, VBB_FMT_BITMAP) / 8;
+		assert_true(50 * nr_records <= 51 * nr_bitmap);
+		free(s.run);
+		memset(&s, 0, sizeof(s));
+	}
+}
+
 /* Every set of 16 pages over the border between two words has the fewest words, exactly. */
 static void test_every_pattern(void **state)
 {
@@ -611,6 +677,8 @@ int main(void)
 		cmocka_unit_test(test_two_densities),
 		cmocka_unit_test(test_sparse),
 		cmocka_unit_test(test_long),
+		cmocka_unit_test(test_gaps),
+		cmocka_unit_test(test_dense),
 		cmocka_unit_test(test_every_pattern),
 		cmocka_unit_test(test_promise),
 	};

@@ -92,6 +92,8 @@ struct vbb_plan {
 	vbb_u32 one_words;		/* the one bitmap: its words, */
 	vbb_u64 one_pfn;		/* and its first page */
 	vbb_u32 phase;			/* what records are given out */
+	vbb_u64 least;			/* no plan takes fewer words */
+	bool walked;			/* the only order was looked at when words were counted */
 	vbb_u64 orders;			/* set bits: orders whose bitmaps may help */
 	vbb_u64 orders_left;		/* those that are still to be looked at */
 	vbb_u32 order;			/* the one at hand */
