@@ -110,10 +110,14 @@ static size_t nr_workers;
 
 static int anon_open(struct worker *w)
 {
-	w->map = mmap(NULL, w->nr * PAGE_LEN, PROT_READ | PROT_WRITE,
+	const size_t run_len = HUGE_PAGES * PAGE_LEN;
+
+	w->map = mmap(NULL, w->nr * PAGE_LEN + run_len, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (w->map == MAP_FAILED)
 		return -1;
+	/* a huge page is one run, and goes with it */
+	w->map += -(uintptr_t)w->map % run_len;
 	madvise(w->map, w->nr * PAGE_LEN, w->kind->run ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	return 0;
 }
