@@ -291,6 +291,70 @@ static void test_more_runs_than_are_held_back(void **state)
 	}
 }
 
+/* A message's last bitmap is longer at no cost where the next one's pages follow at once. */
+static void test_a_bitmap_that_goes_on(void **state)
+{
+	static const uint64_t gap[] = { 0, 1, 100 };
+	const struct vbb_enc_cfg cfg = config(VBB_FMT_RECORDS);
+	uint8_t bytes[1000];
+	uint64_t k;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(gap); i++) {
+		struct vbb_seg seg = { bytes, sizeof(bytes) };
+		struct set put = { 0 }, got = { 0 };
+		struct vbb_range r;
+		struct vbb_msg msg;
+
+		assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+		for (k = 0; k < VBB_ENC_NR_PENDING + 640; k++) {
+			r = (struct vbb_range){ 2 * k, 1 };
+			if (k >= VBB_ENC_NR_PENDING)
+				r.pfn += gap[i];
+			set_add(&put, &r);
+			assert_int_equal(vbb_enc_put(&enc, &r), 0);
+		}
+		assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+		assert_int_equal(msg.nr_bitmaps, gap[i] ? 2 : 1);
+		seg.len = (size_t)msg.len;
+		decode(&got, &msg, &seg, 1);
+		assert_memory_equal(&put, &got, sizeof(put));
+	}
+}
+
+/*
+ * There is room for a bitmap of the pages below, whose words were counted when there seemed to be
+ * none, and one of those above. Together they are no less than the two.
+ */
+static void test_a_bitmap_and_late_runs(void **state)
+{
+	static const struct vbb_range runs[] = {
+		{ 2, 1 }, { 11, 4 }, { 0, 1 }, { 4, 1 }, { 1024, 1 }, { 1092, 8 }, { 1033, 1 },
+		{ 1120, 4 }, { 1041, 1 }, { 1054, 1 },
+	};
+	const struct vbb_enc_cfg cfg = config(VBB_FMT_RECORDS);
+	uint8_t bytes[VBB_HDR_LEN + 5 * 8];
+	const struct vbb_seg seg = { bytes, sizeof(bytes) };
+	struct set put = { 0 }, got = { 0 };
+	struct vbb_range r;
+	struct vbb_msg msg;
+	size_t i;
+
+	(void)state;
+	assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+	for (i = 0; i < ARRAY_SIZE(runs); i++) {
+		r = runs[i];
+		set_add(&put, &r);
+		assert_int_equal(vbb_enc_put(&enc, &r), 0);
+	}
+	assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+	assert_int_equal(msg.nr_bitmaps, 2);
+	assert_int_equal(msg.len, sizeof(bytes));
+	decode(&got, &msg, &seg, 1);
+	assert_memory_equal(&put, &got, sizeof(put));
+}
+
 static void test_every_cut(void **state)
 {
 	/* a block, an extent, a bitmap */
@@ -692,6 +756,8 @@ int main(void)
 		cmocka_unit_test(test_runs_that_are_none),
 		cmocka_unit_test(test_buffers_of_every_size),
 		cmocka_unit_test(test_more_runs_than_are_held_back),
+		cmocka_unit_test(test_a_bitmap_that_goes_on),
+		cmocka_unit_test(test_a_bitmap_and_late_runs),
 		cmocka_unit_test(test_every_cut),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_bitmap_out_of_order),
