@@ -177,6 +177,17 @@ class Soak:
         check(rate * longest <= self.GROWTH, f"it has grown by {rate * longest:.0f} bytes")
 
 
+def resize(qmp, who, target_len, timeout):
+    """Waits for the size and not for an event: a guest that comes anew may have it already."""
+    qmp.execute("balloon", value=target_len)
+    poll(lambda: who.actual_len() == target_len, timeout, f"the guest has {target_len} bytes")
+
+
+class DeviceRig(test_guest.Rig):
+    def target(self, target_len):
+        resize(self.device.qmp, self.device, target_len, self.timeout)
+
+
 class DeviceSoak(Soak):
     """`vbb device`, and a guest of User Mode Linux."""
 
@@ -184,7 +195,7 @@ class DeviceSoak(Soak):
     GROWTH = MIB // 2  # that is none
 
     def __init__(self, options, log, seed, folder):
-        rig = test_guest.Rig(Flavour(options.flavour), types.SimpleNamespace(
+        rig = DeviceRig(Flavour(options.flavour), types.SimpleNamespace(
             vbb=options.vbb, initrd=script("guest-initramfs")), log)
         super().__init__(rig, seed, folder, "unused", "cancel", "reconnect")
         self.driver = rig.flavour.ours
@@ -256,8 +267,7 @@ class QemuRig(test_migration.Rig):
     mem_len, inflate_len = test_migration.MEM_MIB * MIB, test_migration.MEM_MIB * MIB // 3
 
     def target(self, target_len):
-        self.guest.qmp.execute("balloon", value=target_len)
-        poll(lambda: self.guest.actual_len() == target_len, self.timeout, f"a balloon of {target_len}")
+        resize(self.guest.qmp, self.guest, target_len, self.timeout)
 
 
 class QemuSoak(Soak):
