@@ -404,7 +404,7 @@ static void vbb_plan_load(struct vbb_plan *p)
 
 	p->nr_left = 0;
 	for (i = 0; i < p->nr_runs; i++) {
-		if (p->late_apart && p->late[i])
+		if (vbb_plan_is_apart(p, i))
 			continue;
 		p->left[p->nr_left] = p->run[i];
 		p->owner[p->nr_left++] = (vbb_u16)i;
@@ -610,7 +610,7 @@ static bool vbb_plan_next_simple(struct vbb_plan *p, struct vbb_rec *rec)
 	while (p->pos < p->nr_runs) {
 		size_t i = p->pos++;
 
-		if (p->late_apart && p->late[i])
+		if (vbb_plan_is_apart(p, i))
 			continue;
 		vbb_run_rec(&p->run[i], rec);
 		return true;
@@ -694,8 +694,8 @@ static void vbb_plan_least_step(struct vbb_ways *w, vbb_u64 point)
 	}
 	more = w->open < VBB_NEVER ? vbb_shr(point - w->paid_end, 6) + 1 : VBB_NEVER;
 	w->paid_end += 64 * more;
-	if (more > 2 || w->open + more > best + 2 ||
-	    (w->open + more == best + 2 && w->paid_end <= point + 64)) {
+	/* of equals the new one, since it reaches further */
+	if (more > 2 || w->open + more >= best + 2) {
 		w->open = best + 2;
 		w->paid_end = point + 64;
 	} else {
@@ -714,7 +714,7 @@ static vbb_u64 vbb_plan_least(const struct vbb_plan *p)
 		vbb_u64 unit = vbb_shr(p->run[i].pfn, p->order);
 		vbb_u64 unit_end = vbb_shr(vbb_run_end(&p->run[i]), p->order);
 
-		if (p->late_apart && p->late[i])
+		if (vbb_plan_is_apart(p, i))
 			continue;
 		if (unit & 1)
 			vbb_plan_least_step(&w, unit);
@@ -755,7 +755,7 @@ static bool vbb_plan_count_simple(struct vbb_plan *p, vbb_u64 *nr_words)
 		vbb_u64 unit = vbb_shr(r->pfn, p->order);
 		vbb_u64 unit_end = vbb_shr(vbb_run_end(r), p->order);
 
-		if (p->late_apart && p->late[i])
+		if (vbb_plan_is_apart(p, i))
 			continue;
 		gap = (unit - point) & -(unit & 1);
 		point += gap;
@@ -799,7 +799,8 @@ vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
 	vbb_plan_load(p);
 	p->orders = vbb_plan_orders(p, p->least / VBB_FEW);
 	vbb_plan_prepare(p, 0);
-	if (p->orders && !(p->orders & (p->orders - 1))) {
+	/* there is at least one: all runs together have more words than the few of those left out */
+	if (!(p->orders & (p->orders - 1))) {
 		p->order = vbb_ctz64(p->orders);
 		p->walked = true;
 		return vbb_plan_walk(p, VBB_ENDS_REAL) / VBB_WORD + late_words;

@@ -82,6 +82,12 @@ static inline void vbb_late_add(struct vbb_late *late, const struct vbb_range *r
 /* Forget all runs. */
 void vbb_plan_clear(struct vbb_plan *p);
 
+/* Is this a run that does not count, since the late ones are apart? */
+static inline bool vbb_plan_is_apart(const struct vbb_plan *p, size_t i)
+{
+	return p->late_apart && p->late[i];
+}
+
 /* From now on no run is late; returns how many were. */
 size_t vbb_plan_keep(struct vbb_plan *p);
 
@@ -91,12 +97,15 @@ size_t vbb_plan_keep(struct vbb_plan *p);
  */
 bool vbb_plan_part(const struct vbb_plan *p, struct vbb_range *r, struct vbb_range *part);
 
-/* Add a run that lies behind all others, and touches none; it is late. False where it does not. */
+/*
+ * Add a run that lies behind all others, of which there is one, and touches none; it is late. False
+ * where it does not.
+ */
 static inline bool vbb_plan_append(struct vbb_plan *p, const struct vbb_range *r)
 {
 	size_t nr = p->nr_runs;
 
-	if (!nr || nr == VBB_ENC_NR_PENDING || vbb_run_end(&p->run[nr - 1]) >= r->pfn)
+	if (nr == VBB_ENC_NR_PENDING || vbb_run_end(&p->run[nr - 1]) >= r->pfn)
 		return false;
 	p->run[nr] = *r;
 	p->late[nr] = 1;
@@ -147,7 +156,7 @@ static inline bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r)
 	while (p->pos < p->nr_runs) {
 		size_t i = p->pos++;
 
-		if (p->late_apart && p->late[i])
+		if (vbb_plan_is_apart(p, i))
 			continue;
 		*r = p->run[i];
 		return true;

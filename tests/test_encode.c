@@ -355,6 +355,32 @@ static void test_a_bitmap_and_late_runs(void **state)
 	assert_memory_equal(&put, &got, sizeof(put));
 }
 
+/* Two ways that nothing lies in are not worth three bitmaps. */
+static void test_a_bitmap_that_is_nearly_the_least(void **state)
+{
+	const struct vbb_enc_cfg cfg = config(VBB_FMT_RECORDS);
+	uint8_t bytes[1000];
+	struct vbb_seg seg = { bytes, sizeof(bytes) };
+	struct set put = { 0 }, got = { 0 };
+	struct vbb_range r = { 1, 1 };
+	struct vbb_msg msg;
+	uint64_t k;
+
+	(void)state;
+	assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+	for (k = 0; k < 64; k++) {
+		r.nr_pages = 1;
+		set_add(&put, &r);
+		assert_int_equal(vbb_enc_put(&enc, &r), 0);
+		r.pfn += k == 31 ? 209 : 59;
+	}
+	assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+	assert_int_equal(msg.nr_bitmaps, 1);
+	seg.len = (size_t)msg.len;
+	decode(&got, &msg, &seg, 1);
+	assert_memory_equal(&put, &got, sizeof(put));
+}
+
 static void test_every_cut(void **state)
 {
 	/* a block, an extent, a bitmap */
@@ -758,6 +784,7 @@ int main(void)
 		cmocka_unit_test(test_more_runs_than_are_held_back),
 		cmocka_unit_test(test_a_bitmap_that_goes_on),
 		cmocka_unit_test(test_a_bitmap_and_late_runs),
+		cmocka_unit_test(test_a_bitmap_that_is_nearly_the_least),
 		cmocka_unit_test(test_every_cut),
 		cmocka_unit_test(test_bound),
 		cmocka_unit_test(test_bitmap_out_of_order),
