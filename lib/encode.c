@@ -8,13 +8,80 @@ enum {
 	STATE_OPEN,	/* in a message */
 };
 
+/*@ predicate vbb_enc_buf(struct vbb_cur c, integer len, integer len_max) =
+  @   vbb_cur_ok(c) && vbb_writable(c.seg, c.nr_segs) &&
+  @   0 <= len <= len_max <= VIRTIO_BALLOON_BMAP_LEN_MAX && len_max - len <= c.left;
+  @ predicate vbb_enc_behind(struct vbb_cur c, struct vbb_cur past, integer len) =
+  @   vbb_cur_ok(c) && c.seg == past.seg && c.nr_segs == past.nr_segs &&
+  @   vbb_pos(c) + len <= vbb_pos(past) && c.left >= len;
+  @ predicate vbb_enc_hdr_ok(struct vbb_cur hdr, struct vbb_cur c, integer len) =
+  @   vbb_cur_ok(hdr) && hdr.seg == c.seg && hdr.nr_segs == c.nr_segs && hdr.left >= 32 &&
+  @   vbb_pos(c) == vbb_pos(hdr) + 32 + len;
+  @ predicate vbb_enc_rec_ok(struct vbb_cur rec, struct vbb_cur c, integer rec_words,
+  @     integer rec_order) = 1 <= rec_words <= 62 && rec_order <= 51 && vbb_enc_behind(rec, c, 8);
+  @ predicate vbb_enc_last_ok(struct vbb_cur last, struct vbb_cur c, integer len) =
+  @   vbb_cur_ok(last) && last.seg == c.seg && last.nr_segs == c.nr_segs && len >= 8 &&
+  @   vbb_pos(last) + 8 == vbb_pos(c) && last.left == c.left + 8;
+  @ predicate vbb_enc_cfg_ok(struct vbb_enc_cfg cfg) =
+  @   12 <= cfg.page_shift <= 30 && cfg.formats \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS,
+  @     VBB_FMT_AUTO, VBB_FMT_VALUES, VBB_FMT_PFNS};
+  @ predicate vbb_enc_format_ok(integer format, integer formats) =
+  @   format \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_VALUES, VBB_FMT_PFNS} &&
+  @   (format == formats ||
+  @    formats == VBB_FMT_AUTO && format \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS});
+  @ predicate vbb_enc_words(integer len, integer len_max) = len % 8 == 0 && len_max % 8 == 0;
+  @ predicate vbb_enc_rec_any(integer format, integer rec_words, struct vbb_cur rec,
+  @     struct vbb_cur last, struct vbb_cur c, integer rec_order, integer len) =
+  @   format == VBB_FMT_RECORDS ? (rec_words != 0 ==>
+  @     vbb_enc_rec_ok(rec, last, rec_words, rec_order) && vbb_enc_last_ok(last, c, len)) :
+  @     8 * rec_words <= len;
+  @ predicate vbb_enc_in_bitmap(integer format, integer rec_words, struct vbb_cur rec,
+  @     struct vbb_cur c, integer rec_order, integer len, integer len_max) =
+  @   len + 8 <= len_max && (format == VBB_FMT_RECORDS ?
+  @     vbb_enc_rec_ok(rec, c, rec_words, rec_order) : 8 * rec_words <= len);
+  @ predicate vbb_enc_open(struct vbb_enc e) =
+  @   vbb_enc_cfg_ok(e.cfg) && vbb_enc_format_ok(e.format, e.cfg.formats) &&
+  @   vbb_enc_buf(e.cur, e.len, e.len_max) && vbb_plan_ok(e.plan) && e.nr_words <= 0x10000 &&
+  @   (e.format == VBB_FMT_PFNS ||
+  @     vbb_enc_hdr_ok(e.hdr, e.cur, e.len) && vbb_enc_words(e.len, e.len_max)) &&
+  @   (e.format == VBB_FMT_PFNS || e.format == VBB_FMT_VALUES ==> e.plan.nr_runs == 0) &&
+  @   (e.format == VBB_FMT_BITMAP ? e.start_pfn < VBB_PFN_END : e.start_pfn == 0) &&
+  @   (e.format == VBB_FMT_BITMAP || e.format == VBB_FMT_AUTO ==> e.len + 8 <= e.len_max) &&
+  @   (e.format == VBB_FMT_AUTO ==> e.rec_words == 0) &&
+  @   vbb_enc_rec_any(e.format, e.rec_words, e.rec, e.last, e.cur, e.rec_order, e.len);
+  @ predicate vbb_enc_ok(struct vbb_enc e) =
+  @   e.state <= STATE_OPEN && (e.state == STATE_OPEN ==> vbb_enc_open(e)) &&
+  @   (e.state != STATE_BAD ==> vbb_enc_cfg_ok(e.cfg));
+  @*/
+
 /* How much of the payload is still free, bytes */
+/*@ requires \valid_read(e) && e->len <= e->len_max;
+  @ assigns \nothing;
+  @ ensures \result == e->len_max - e->len;
+  @*/
 static vbb_u64 vbb_enc_room(const struct vbb_enc *e)
 {
 	return e->len_max - e->len;
 }
 
+/* Cut a run's front off. */
+/*@ requires \valid(r) && r->pfn + r->nr_pages <= 0x8000000000000000 && nr_pages <= r->nr_pages;
+  @ assigns *r;
+  @ ensures r->pfn == \old(r->pfn) + nr_pages && r->nr_pages == \old(r->nr_pages) - nr_pages;
+  @*/
+static void vbb_run_cut(struct vbb_range *r, vbb_u64 nr_pages)
+{
+	r->pfn += nr_pages;
+	r->nr_pages -= nr_pages;
+}
+
 /* The caller has seen that there is room. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures len: e->len == \old(e->len) + 8 && e->cur.left == \old(e->cur.left) - 8;
+  @*/
 static void vbb_enc_store64(struct vbb_enc *e, vbb_u64 v)
 {
 	vbb_cur_store64(&e->cur, v);
@@ -22,6 +89,9 @@ static void vbb_enc_store64(struct vbb_enc *e, vbb_u64 v)
 }
 
 /* Begin a bitmap whose bit 0 is unit; the words follow as runs are added. */
+/*@ requires \valid(e);
+  @ assigns e->word_unit, e->word;
+  @*/
 static void vbb_enc_bitmap_open(struct vbb_enc *e, vbb_u64 unit)
 {
 	e->word_unit = unit;
@@ -29,16 +99,33 @@ static void vbb_enc_bitmap_open(struct vbb_enc *e, vbb_u64 unit)
 }
 
 /* Write a record's first word, where it has two or a bitmap the first of them. */
+/*@ requires \valid(cur) && vbb_cur_ok(*cur) && vbb_writable(cur->seg, cur->nr_segs);
+  @ requires cur->left >= 8 && order <= 63 && code <= 63;
+  @ assigns cur->idx, cur->off, cur->left;
+  @ ensures vbb_cur_ok(*cur);
+  @ ensures left: cur->left == \old(cur->left) - 8;
+  @ ensures pos: vbb_pos(*cur) == \old(vbb_pos(*cur)) + 8;
+  @*/
 static void vbb_enc_store_rec(struct vbb_cur *cur, vbb_u64 pfn, vbb_u32 order, vbb_u32 code)
 {
-	vbb_cur_store64(cur, pfn | (vbb_u64)order << VIRTIO_BALLOON_REC_ORDER_SHIFT |
-			     (vbb_u64)code << VIRTIO_BALLOON_REC_CODE_SHIFT);
+	vbb_cur_store64(cur, pfn | vbb_shl(order, VIRTIO_BALLOON_REC_ORDER_SHIFT) |
+			     vbb_shl(code, VIRTIO_BALLOON_REC_CODE_SHIFT));
 }
 
 /* Begin a record with a bitmap. How many words it has is written at its end. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 16 &&
+  @   e->rec_order <= 51;
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg.nr_bitmaps,
+  @   e->rec, e->rec_pfn, e->rec_words;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures len: e->len == \old(e->len) + 8;
+  @ ensures in: vbb_enc_rec_ok(e->rec, e->cur, e->rec_words, e->rec_order);
+  @*/
 static void vbb_enc_rec_open(struct vbb_enc *e, vbb_u64 unit)
 {
-	e->msg.nr_bitmaps++;
+	e->msg.nr_bitmaps = vbb_add(e->msg.nr_bitmaps, 1);
 	e->rec = e->cur;
 	e->rec_pfn = vbb_shl(unit, e->rec_order);
 	e->rec_words = 1;
@@ -46,6 +133,16 @@ static void vbb_enc_rec_open(struct vbb_enc *e, vbb_u64 unit)
 	vbb_enc_bitmap_open(e, unit);
 }
 
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
+  @ requires vbb_enc_rec_ok(e->rec, e->cur, e->rec_words, e->rec_order);
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->last;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures len: e->len == \old(e->len) + 8;
+  @ ensures rec: vbb_enc_rec_ok(e->rec, e->last, e->rec_words, e->rec_order);
+  @ ensures last: vbb_enc_last_ok(e->last, e->cur, e->len);
+  @*/
 static void vbb_enc_rec_close(struct vbb_enc *e)
 {
 	struct vbb_cur rec = e->rec;
@@ -56,6 +153,19 @@ static void vbb_enc_rec_close(struct vbb_enc *e)
 }
 
 /* Begin a bitmap at unit, or go on in the last record: where its last word reaches unit. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 16;
+  @ requires e->format == VBB_FMT_RECORDS && order <= 51;
+  @ requires vbb_enc_rec_any(e->format, e->rec_words, e->rec, e->last, e->cur, e->rec_order,
+  @   e->len);
+  @ assigns e->cur, e->len, e->word_unit, e->word, e->msg.nr_bitmaps, e->rec, e->rec_order,
+  @   e->rec_pfn, e->rec_words;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures seg: e->cur.seg == \old(e->cur.seg) && e->cur.nr_segs == \old(e->cur.nr_segs);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
+  @   e->len, e->len_max);
+  @*/
 static void vbb_enc_rec_begin(struct vbb_enc *e, vbb_u64 unit, vbb_u32 order)
 {
 	if (e->rec_words && e->rec_order == order && unit >= e->word_unit &&
@@ -68,27 +178,68 @@ static void vbb_enc_rec_begin(struct vbb_enc *e, vbb_u64 unit, vbb_u32 order)
 	vbb_enc_rec_open(e, unit);
 }
 
-/* The word in hand is all known, and unit lies behind it. */
-static void vbb_enc_bitmap_turn(struct vbb_enc *e, vbb_u64 unit)
+/* The word in hand is all known, and unit lies behind it. False where there is no room to go on. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ requires vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
+  @   e->len, e->len_max);
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg.nr_bitmaps,
+  @   e->rec, e->rec_pfn, e->rec_words, e->last;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
+  @   e->len, e->len_max);
+  @ ensures on: \result != 0 ==> e->len > \old(e->len);
+  @*/
+static bool vbb_enc_bitmap_turn(struct vbb_enc *e, vbb_u64 unit)
 {
-	if (e->format == VBB_FMT_RECORDS && e->rec_words == VIRTIO_BALLOON_REC_BITMAP_MAX) {
+	bool full = e->format == VBB_FMT_RECORDS && e->rec_words == VIRTIO_BALLOON_REC_BITMAP_MAX;
+
+	if (vbb_enc_room(e) < (full ? 24 : 16))
+		return false;
+	if (full) {
 		vbb_enc_rec_close(e);
 		vbb_enc_rec_open(e, unit);
-		return;
+		return true;
 	}
 	e->rec_words++;
 	vbb_enc_store64(e, e->word);
-	vbb_enc_bitmap_open(e, e->word_unit + 64);
+	vbb_enc_bitmap_open(e, vbb_add(e->word_unit, 64));
+	return true;
 }
 
 /* Add [unit, unit + nr) to the bitmap in hand, at or behind its next word; nr is not 0. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) &&
+  @   unit + nr <= 0x8000000000000000;
+  @ requires vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
+  @   e->len, e->len_max);
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg.nr_bitmaps,
+  @   e->rec, e->rec_pfn, e->rec_words, e->last;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
+  @   e->len, e->len_max);
+  @*/
 static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 nr)
 {
+	/*@ loop invariant unit + nr == \at(unit + nr, Pre);
+	  @ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
+	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
+	  @ loop invariant in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur,
+	  @   e->rec_order,
+	  @   e->len, e->len_max);
+	  @ loop assigns unit, nr, e->cur.idx, e->cur.off, e->cur.left, e->len,
+	  @   e->word_unit, e->word, e->msg.nr_bitmaps, e->rec, e->rec_pfn, e->rec_words, e->last;
+	  @ loop variant nr + (e->len_max - e->len);
+	  @*/
 	while (nr) {
-		vbb_u64 bit = unit - e->word_unit;
+		vbb_u64 bit = vbb_sub(unit, e->word_unit);
 
 		if (bit > 63) {
-			vbb_enc_bitmap_turn(e, unit);
+			if (!vbb_enc_bitmap_turn(e, unit))
+				return;
 		} else {
 			vbb_u64 n = nr < 64 - bit ? nr : 64 - bit;
 
@@ -99,20 +250,77 @@ static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 n
 	}
 }
 
+/* The plan has promised that what it names finds room; it is asked for where that matters. */
+/*@ requires \valid_read(e) && \valid_read(rec) && \separated(e, rec) && vbb_rec_ok(*rec);
+  @ requires e->len <= e->len_max;
+  @ assigns \nothing;
+  @ ensures \result != 0 ==> e->len_max - e->len >= (rec->nr_words != 0 ? 16 : 8);
+  @ ensures \result != 0 && rec->nr_words == 0 ==>
+  @   e->len_max - e->len >= 8 * vbb_rec_alone_words(*rec);
+  @*/
+static bool vbb_enc_has_room(const struct vbb_enc *e, const struct vbb_rec *rec)
+{
+	return vbb_enc_room(e) >= (rec->nr_words ? 16 : 8 * vbb_rec_words(rec));
+}
+
 /* Write the runs held back as records. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan);
+  @ requires e->format == VBB_FMT_RECORDS;
+  @ requires vbb_enc_rec_any(e->format, e->rec_words, e->rec, e->last, e->cur, e->rec_order,
+  @   e->len);
+  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
+  @   e->rec, e->last, e->msg, e->nr_words, e->plan;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures seg: e->cur.seg == \old(e->cur.seg) && e->cur.nr_segs == \old(e->cur.nr_segs);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures any: vbb_enc_rec_any(e->format, e->rec_words, e->rec, e->last, e->cur, e->rec_order,
+  @   e->len);
+  @ ensures none: e->plan.nr_runs == 0 && e->plan.late_sum.nr_words == 0 && e->nr_words == 0;
+  @ ensures plan: vbb_plan_ok(e->plan);
+  @*/
 static void vbb_enc_flush_records(struct vbb_enc *e)
 {
-	struct vbb_plan *p = &e->plan;
 	struct vbb_rec rec;
 	struct vbb_range r;
 
-	vbb_plan_start(p);
-	while (vbb_plan_next(p, &rec)) {
-		e->msg.nr_pages += rec.nr_pages;
+	vbb_plan_start(&e->plan);
+	/*@ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
+	  @ loop invariant seg: e->cur.seg == \at(e->cur.seg, Pre) &&
+	  @   e->cur.nr_segs == \at(e->cur.nr_segs, Pre);
+	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
+	  @ loop invariant any: vbb_enc_rec_any(e->format, e->rec_words, e->rec, e->last, e->cur,
+	  @   e->rec_order, e->len);
+	  @ loop invariant plan: vbb_plan_ok(e->plan);
+	  @ loop assigns rec, r, e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order,
+	  @   e->rec_pfn,
+	  @   e->rec, e->last, e->msg, e->plan;
+	  @ loop variant vbb_records_left(e->plan);
+	  @*/
+	while (vbb_plan_next(&e->plan, &rec) && vbb_enc_has_room(e, &rec)) {
+		e->msg.nr_pages = vbb_add(e->msg.nr_pages, rec.nr_pages);
 		if (rec.nr_words) {
 			vbb_enc_rec_begin(e, vbb_shr(rec.pfn, rec.order), rec.order);
-			while (vbb_plan_next_run(p, &r)) {
-				e->msg.nr_pages += r.nr_pages;
+			/*@ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+			  @ loop invariant pos: vbb_pos(e->cur) - e->len ==
+			  @   \at(vbb_pos(e->cur) - e->len, Pre);
+			  @ loop invariant seg: e->cur.seg == \at(e->cur.seg, Pre) &&
+			  @   e->cur.nr_segs == \at(e->cur.nr_segs, Pre);
+			  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
+			  @ loop invariant in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec,
+			  @   e->cur, e->rec_order,
+			  @   e->len, e->len_max);
+			  @ loop invariant plan: vbb_plan_ok(e->plan);
+			  @ loop invariant left: vbb_records_left(e->plan) ==
+			  @   \at(vbb_records_left(e->plan), LoopEntry);
+			  @ loop assigns r, e->cur.idx, e->cur.off, e->cur.left, e->len,
+			  @   e->word_unit, e->word, e->msg, e->rec, e->rec_pfn, e->rec_words,
+			  @   e->last, e->plan;
+			  @ loop variant vbb_runs_left(e->plan);
+			  @*/
+			while (vbb_plan_next_run(&e->plan, &r)) {
+				e->msg.nr_pages = vbb_add(e->msg.nr_pages, r.nr_pages);
 				vbb_enc_bitmap_add(e, vbb_shr(r.pfn, rec.order),
 						   vbb_shr(r.nr_pages, rec.order));
 			}
@@ -122,36 +330,67 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 		e->rec_words = 0;
 		e->len += 8;
 		if (vbb_rec_words(&rec) == 1) {
-			e->msg.nr_blocks++;
+			e->msg.nr_blocks = vbb_add(e->msg.nr_blocks, 1);
 			vbb_enc_store_rec(&e->cur, rec.pfn, rec.order, VIRTIO_BALLOON_REC_BLOCK);
 		} else {
-			e->msg.nr_extents++;
+			e->msg.nr_extents = vbb_add(e->msg.nr_extents, 1);
 			vbb_enc_store_rec(&e->cur, rec.pfn, 0, VIRTIO_BALLOON_REC_EXTENT);
 			vbb_enc_store64(e, rec.nr_pages);
 		}
 	}
-	vbb_plan_clear(p);
+	vbb_plan_clear(&e->plan);
 	e->nr_words = 0;
 }
 
 /* Write the first of the runs held back into the bitmap, but for its last word. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan) &&
+  @   nr <= e->plan.nr_runs;
+  @ requires e->format == VBB_FMT_BITMAP && e->start_pfn < VBB_PFN_END;
+  @ requires vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
+  @   e->len, e->len_max);
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->rec_words,
+  @   e->rec_pfn, e->rec, e->last, e->msg, e->start_pfn, e->plan.nr_runs,
+  @   e->plan.run[0 .. VBB_ENC_NR_PENDING - 1], e->plan.late[0 .. VBB_ENC_NR_PENDING - 1];
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
+  @   e->len, e->len_max);
+  @ ensures start: e->start_pfn < VBB_PFN_END;
+  @ ensures plan: vbb_plan_ok(e->plan) && e->plan.nr_runs == \old(e->plan.nr_runs) - nr;
+  @*/
 static void vbb_enc_flush_bitmap(struct vbb_enc *e, size_t nr)
 {
-	struct vbb_plan *p = &e->plan;
 	size_t i;
 
+	/*@ loop invariant 0 <= i <= nr;
+	  @ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
+	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
+	  @ loop invariant in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur,
+	  @   e->rec_order,
+	  @   e->len, e->len_max);
+	  @ loop invariant start: e->start_pfn < VBB_PFN_END;
+	  @ loop assigns i, e->cur.idx, e->cur.off, e->cur.left, e->len,
+	  @   e->word_unit, e->word, e->rec_words, e->rec_pfn, e->rec, e->last, e->msg,
+	  @   e->start_pfn;
+	  @ loop variant nr - i;
+	  @*/
 	for (i = 0; i < nr; i++) {
 		if (!e->msg.nr_pages) {
-			e->start_pfn = p->run[i].pfn & ~(vbb_u64)63;
+			e->start_pfn = vbb_align_down(e->plan.run[i].pfn, 6);
 			vbb_enc_bitmap_open(e, e->start_pfn);
 		}
-		vbb_enc_bitmap_add(e, p->run[i].pfn, p->run[i].nr_pages);
-		e->msg.nr_pages += p->run[i].nr_pages;
+		vbb_enc_bitmap_add(e, e->plan.run[i].pfn, e->plan.run[i].nr_pages);
+		e->msg.nr_pages = vbb_add(e->msg.nr_pages, e->plan.run[i].nr_pages);
 	}
-	vbb_plan_drop(p, nr);
+	vbb_plan_drop(&e->plan, nr);
 }
 
 /* Words that the runs held back take as one bitmap */
+/*@ requires \valid_read(p) && p->nr_runs >= 1 && vbb_plan_ok(*p);
+  @ assigns \nothing;
+  @*/
 static vbb_u64 vbb_enc_bitmap_words(const struct vbb_plan *p)
 {
 	return vbb_shr(vbb_run_end(&p->run[p->nr_runs - 1]) + 63, 6) - vbb_shr(p->run[0].pfn, 6);
@@ -162,21 +401,31 @@ static vbb_u64 vbb_enc_bitmap_words(const struct vbb_plan *p)
  * Not for BITMAP before as many runs were taken as VBB_ENC_BOUND() promises, since after that a
  * message takes no runs from far away.
  */
+/*@ requires \valid(e) && vbb_enc_open(*e) && e->plan.nr_runs >= 1;
+  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
+  @   e->rec, e->last, e->msg,
+  @   e->start_pfn, e->nr_words, e->format, e->plan;
+  @ ensures open: vbb_enc_open(*e);
+  @ ensures format: e->format == VBB_FMT_BITMAP || e->format == VBB_FMT_RECORDS;
+  @ ensures all: end != 0 ==> e->plan.nr_runs == 0;
+  @ ensures less: \old(e->plan.nr_runs) >= 2 ==> e->plan.nr_runs < \old(e->plan.nr_runs);
+  @ ensures late: e->plan.late_sum.nr_words == 0 ||
+  @   e->plan.late_sum.nr_words == \old(e->plan.late_sum.nr_words);
+  @*/
 static void vbb_enc_flush(struct vbb_enc *e, bool end)
 {
-	struct vbb_plan *p = &e->plan;
 	vbb_u64 promised, nr_words, bitmap_words;
 
 	if (e->format != VBB_FMT_BITMAP) {
 		/* what was promised when the late runs were taken; of equals what is simple */
-		promised = e->nr_words + vbb_plan_late_words(p);
-		nr_words = vbb_plan_count(p, false);
+		promised = e->nr_words + vbb_plan_late_words(&e->plan);
+		nr_words = vbb_plan_count(&e->plan, false);
 		if (nr_words > promised ||
-		    (nr_words == promised && !e->nr_words && !vbb_plan_is_simple(p)))
-			nr_words = vbb_plan_count(p, true);
-		bitmap_words = vbb_enc_bitmap_words(p);
+		    (nr_words == promised && !e->nr_words && !vbb_plan_is_simple(&e->plan)))
+			nr_words = vbb_plan_count(&e->plan, true);
+		bitmap_words = vbb_enc_bitmap_words(&e->plan);
 		/* a bitmap that is not longer fits where the records would */
-		if (e->format == VBB_FMT_AUTO && (end || 16 * e->nr_put >= e->len_max) &&
+		if (e->format == VBB_FMT_AUTO && (end || e->nr_put >= (e->len_max + 15) / 16) &&
 		    bitmap_words <= nr_words)
 			e->format = VBB_FMT_BITMAP;
 		else
@@ -185,10 +434,15 @@ static void vbb_enc_flush(struct vbb_enc *e, bool end)
 	if (e->format == VBB_FMT_RECORDS)
 		vbb_enc_flush_records(e);
 	else
-		vbb_enc_flush_bitmap(e, end ? p->nr_runs : p->nr_runs / 2);
+		vbb_enc_flush_bitmap(e, end ? e->plan.nr_runs : e->plan.nr_runs / 2);
 }
 
 /* Will the runs held back, and one more, surely find room? */
+/*@ requires \valid_read(e) && e->len <= e->len_max && vbb_plan_ok(e->plan);
+  @ requires e->nr_words <= 0x10000;
+  @ requires \valid_read(more) && \separated(e, more) && vbb_range_ok(*more);
+  @ assigns \nothing;
+  @*/
 static bool vbb_enc_fits(const struct vbb_enc *e, const struct vbb_range *more)
 {
 	return 8 * (e->nr_words + vbb_plan_late_words_with(&e->plan, more)) <= vbb_enc_room(e);
@@ -199,32 +453,53 @@ static bool vbb_enc_fits(const struct vbb_enc *e, const struct vbb_range *more)
  * then all is planned together, so that less is promised. It is written where few runs came since
  * the last time, lest all be planned again for each run when the message is nearly full.
  */
+/*@ requires \valid(e) && vbb_enc_open(*e) && (e->format == VBB_FMT_AUTO ||
+  @   e->format == VBB_FMT_BITMAP ||
+  @   e->format == VBB_FMT_RECORDS);
+  @ requires \valid_read(more) && \separated(e, more) && vbb_range_ok(*more);
+  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
+  @   e->rec, e->last, e->msg,
+  @   e->start_pfn, e->nr_words, e->format, e->plan;
+  @ ensures open: vbb_enc_open(*e);
+  @ ensures format: (e->format == VBB_FMT_AUTO || e->format == VBB_FMT_BITMAP ||
+  @   e->format == VBB_FMT_RECORDS);
+  @ ensures less: \result != 0 ==> e->plan.nr_runs <= \old(e->plan.nr_runs) &&
+  @   e->plan.late_sum.nr_words == 0 && \old(e->plan.late_sum.nr_words) != 0;
+  @*/
 static bool vbb_enc_make_room(struct vbb_enc *e, const struct vbb_range *more)
 {
-	struct vbb_plan *p = &e->plan;
 	vbb_u64 nr_words;
 	size_t nr_late;
 
-	nr_words = vbb_plan_count(p, false);
-	if (nr_words > e->nr_words + vbb_plan_late_words(p))
+	if (!e->plan.late_sum.nr_words)
+		return false;
+	nr_words = vbb_plan_count(&e->plan, false);
+	if (nr_words > e->nr_words + vbb_plan_late_words(&e->plan))
 		return false;
 	e->nr_words = nr_words;
-	nr_late = vbb_plan_keep(p);
+	nr_late = vbb_plan_keep(&e->plan);
 	if (!vbb_enc_fits(e, more))
 		return false;
-	if (p->nr_runs > 64 && nr_late < p->nr_runs / 8)
+	if (e->plan.nr_runs > 64 && nr_late < e->plan.nr_runs / 8)
 		vbb_enc_flush(e, false);
 	return true;
 }
 
-/* Cut a run's front off. */
-static void vbb_run_cut(struct vbb_range *r, vbb_u64 nr_pages)
-{
-	r->pfn += nr_pages;
-	r->nr_pages -= nr_pages;
-}
-
 /* Take the front of r, or change something so that the next call will. */
+/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_range_ok(*r) && vbb_enc_open(*e);
+  @ requires e->format == VBB_FMT_AUTO || e->format == VBB_FMT_RECORDS;
+  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
+  @   e->rec, e->last, e->msg,
+  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, *r;
+  @ ensures open: vbb_enc_open(*e);
+  @ ensures format: (e->format == VBB_FMT_AUTO || e->format == VBB_FMT_BITMAP ||
+  @   e->format == VBB_FMT_RECORDS);
+  @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
+  @ ensures less: \result == 0 && \old(r->nr_pages) != 0 ==>
+  @   vbb_enc_todo(r->nr_pages, e->plan.nr_runs, e->plan.late_sum.nr_words) <
+  @   \old(vbb_enc_todo(r->nr_pages, e->plan.nr_runs, e->plan.late_sum.nr_words));
+  @ ensures \result == 0 || \result == VBB_E_NOSPC;
+  @*/
 static int vbb_enc_put_records(struct vbb_enc *e, struct vbb_range *r)
 {
 	struct vbb_range part;
@@ -234,7 +509,7 @@ static int vbb_enc_put_records(struct vbb_enc *e, struct vbb_range *r)
 	if (!vbb_enc_fits(e, &part))
 		return vbb_enc_make_room(e, &part) ? 0 : VBB_E_NOSPC;
 	if (vbb_plan_add(&e->plan, &part)) {
-		e->nr_put++;
+		e->nr_put = vbb_add(e->nr_put, 1);
 		vbb_run_cut(r, part.nr_pages);
 	} else {
 		vbb_enc_flush(e, false);
@@ -243,97 +518,183 @@ static int vbb_enc_put_records(struct vbb_enc *e, struct vbb_range *r)
 }
 
 /* Likewise. A run may also lie behind what the message can name, or before what is written. */
+/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_range_ok(*r) && vbb_enc_open(*e);
+  @ requires e->format == VBB_FMT_BITMAP;
+  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
+  @   e->rec, e->last, e->msg,
+  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, *r;
+  @ ensures open: vbb_enc_open(*e);
+  @ ensures format: (e->format == VBB_FMT_AUTO || e->format == VBB_FMT_BITMAP ||
+  @   e->format == VBB_FMT_RECORDS);
+  @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
+  @ ensures less: \result == 0 && \old(r->nr_pages) != 0 ==>
+  @   vbb_enc_todo(r->nr_pages, e->plan.nr_runs, e->plan.late_sum.nr_words) <
+  @   \old(vbb_enc_todo(r->nr_pages, e->plan.nr_runs, e->plan.late_sum.nr_words));
+  @ ensures \result == 0 || \result == VBB_E_NOSPC;
+  @*/
 static int vbb_enc_put_pages(struct vbb_enc *e, struct vbb_range *r)
 {
-	struct vbb_plan *p = &e->plan;
 	bool begun = e->msg.nr_pages;
 	vbb_u64 pfn, end;
 	struct vbb_range part;
 
-	if (!vbb_plan_part(p, r, &part))
+	if (!vbb_plan_part(&e->plan, r, &part))
 		return 0;
 	pfn = begun ? e->start_pfn : part.pfn;
-	if (!begun && p->nr_runs && p->run[0].pfn < pfn)
-		pfn = p->run[0].pfn;
-	end = (pfn & ~(vbb_u64)63) + 8 * e->len_max;
+	if (!begun && e->plan.nr_runs && e->plan.run[0].pfn < pfn)
+		pfn = e->plan.run[0].pfn;
+	end = vbb_align_down(pfn, 6) + 8 * e->len_max;
 	if (part.pfn >= end || (begun && part.pfn < e->word_unit) ||
-	    (p->nr_runs && vbb_run_end(&p->run[p->nr_runs - 1]) > end))
+	    (e->plan.nr_runs && vbb_run_end(&e->plan.run[e->plan.nr_runs - 1]) > end))
 		return VBB_E_NOSPC;
 	if (part.nr_pages > end - part.pfn)
 		part.nr_pages = end - part.pfn;
-	if (vbb_plan_add(p, &part))
+	if (vbb_plan_add(&e->plan, &part))
 		vbb_run_cut(r, part.nr_pages);
 	else
 		vbb_enc_flush(e, false);
 	return 0;
 }
 
+/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_range_ok(*r) && vbb_enc_open(*e);
+  @ requires e->format == VBB_FMT_PFNS;
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->msg.nr_pages, *r;
+  @ ensures open: vbb_enc_open(*e);
+  @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
+  @ ensures done: \result == 0 ==> r->nr_pages == 0;
+  @ ensures untouched: \result == VBB_E_INVAL ==> *r == \old(*r);
+  @ ensures \result == 0 || \result == VBB_E_NOSPC || \result == VBB_E_INVAL;
+  @*/
 static int vbb_enc_put_pfns(struct vbb_enc *e, struct vbb_range *r)
 {
 	if (r->pfn + r->nr_pages > vbb_pow2(32))
 		return VBB_E_INVAL;
-	for (; r->nr_pages; r->nr_pages--, r->pfn++) {
+	/*@ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max) && e->len >= \at(e->len,
+	  @   Pre);
+	  @ loop invariant r->pfn + r->nr_pages == \at(r->pfn + r->nr_pages, Pre);
+	  @ loop invariant r->pfn >= \at(r->pfn, Pre);
+	  @ loop assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->msg.nr_pages, *r;
+	  @ loop variant r->nr_pages;
+	  @*/
+	while (r->nr_pages) {
 		if (vbb_enc_room(e) < 4)
 			return VBB_E_NOSPC;
 		vbb_cur_store(&e->cur, r->pfn, 4);
 		e->len += 4;
-		e->msg.nr_pages++;
+		e->msg.nr_pages = vbb_add(e->msg.nr_pages, 1);
+		vbb_run_cut(r, 1);
 	}
 	return 0;
 }
 
 /* Where pages begin that a BITMAP message cannot name, as it has begun or will with run[0] */
+/*@ requires \valid_read(e) && vbb_plan_ok(e->plan) && e->plan.nr_runs >= 1;
+  @ requires e->start_pfn < VBB_PFN_END && e->len_max <= VIRTIO_BALLOON_BMAP_LEN_MAX;
+  @ assigns \nothing;
+  @*/
 static vbb_u64 vbb_enc_end(const struct vbb_enc *e)
 {
 	vbb_u64 pfn = e->msg.nr_pages ? e->start_pfn : e->plan.run[0].pfn;
 
-	return (pfn & ~(vbb_u64)63) + 8 * e->len_max;
+	return vbb_align_down(pfn, 6) + 8 * e->len_max;
 }
 
 /* Take a run that lies behind all that are held back, where it finds room without a plan. */
+/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_range_ok(*r) && vbb_enc_open(*e);
+  @ requires r->nr_pages >= 1;
+  @ assigns e->plan.nr_runs, e->plan.late_sum, e->plan.run[0 .. VBB_ENC_NR_PENDING - 1],
+  @   e->plan.late[0 .. VBB_ENC_NR_PENDING - 1], e->nr_put, *r;
+  @ ensures open: vbb_enc_open(*e);
+  @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
+  @ ensures done: \result != 0 ==> r->nr_pages == 0;
+  @ ensures none: \result == 0 ==> *r == \old(*r);
+  @*/
 static bool vbb_enc_append(struct vbb_enc *e, struct vbb_range *r)
 {
-	struct vbb_plan *p = &e->plan;
 
 	/* the old format holds none back */
-	if (!p->nr_runs)
+	if (!e->plan.nr_runs)
 		return false;
 	if (e->format == VBB_FMT_BITMAP) {
 		if (vbb_run_end(r) > vbb_enc_end(e))
 			return false;
-	} else if (8 * (e->nr_words + p->late_sum.nr_words + 2) > vbb_enc_room(e)) {
+	} else if (8 * (e->nr_words + e->plan.late_sum.nr_words + 2) > vbb_enc_room(e)) {
 		return false;
 	}
-	if (!vbb_plan_append(p, r))
+	if (!vbb_plan_append(&e->plan, r))
 		return false;
-	e->nr_put++;
+	e->nr_put = vbb_add(e->nr_put, 1);
 	vbb_run_cut(r, r->nr_pages);
 	return true;
 }
 
 /* Out of line, since what it needs in registers would cost the others time. */
+/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_range_ok(*r) && vbb_enc_open(*e) &&
+  @   e->format != VBB_FMT_VALUES;
+  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
+  @   e->rec, e->last, e->msg,
+  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, *r;
+  @ ensures open: vbb_enc_open(*e);
+  @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
+  @ ensures all: \result == 0 ==> r->nr_pages == 0;
+  @ ensures untouched: \result == VBB_E_INVAL || \result == VBB_E_STATE ==> *r == \old(*r);
+  @ ensures  \result == 0 || \result == VBB_E_NOSPC || \result == VBB_E_INVAL;
+  @*/
 static __attribute__((__noinline__)) int vbb_enc_put_slowly(struct vbb_enc *e, struct vbb_range *r)
 {
 	int err = 0;
 
 	if (e->format == VBB_FMT_PFNS)
 		return vbb_enc_put_pfns(e, r);
+	/*@ loop invariant open: vbb_enc_open(*e) && vbb_range_ok(*r);
+	  @ loop invariant format: (e->format == VBB_FMT_AUTO || e->format == VBB_FMT_BITMAP ||
+	  @   e->format == VBB_FMT_RECORDS);
+	  @ loop invariant r->pfn + r->nr_pages == \at(r->pfn + r->nr_pages, Pre);
+	  @ loop invariant r->pfn >= \at(r->pfn, Pre);
+	  @ loop invariant err == 0 || err == VBB_E_NOSPC;
+	  @ loop assigns err, e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order,
+	  @   e->rec_pfn,
+	  @   e->rec, e->last, e->msg,
+	  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, *r;
+	  @ loop variant err != 0 ? 0 : 1 + vbb_enc_todo(r->nr_pages, e->plan.nr_runs,
+	  @   e->plan.late_sum.nr_words);
+	  @*/
 	while (r->nr_pages && !err)
 		err = e->format == VBB_FMT_BITMAP ? vbb_enc_put_pages(e, r) :
 						    vbb_enc_put_records(e, r);
 	return err;
 }
 
+/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_enc_ok(*e);
+  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
+  @   e->rec, e->last, e->msg,
+  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, *r;
+  @ ensures ok: vbb_enc_ok(*e);
+  @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
+  @ ensures all: \result == 0 ==> r->nr_pages == 0;
+  @ ensures untouched: \result == VBB_E_INVAL || \result == VBB_E_STATE ==> *r == \old(*r);
+  @ ensures \result == VBB_E_STATE || \result == 0 || \result == VBB_E_NOSPC ||
+  @   \result == VBB_E_INVAL;
+  @*/
 int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r)
 {
 	if (e->state != STATE_OPEN || e->format == VBB_FMT_VALUES)
 		return VBB_E_STATE;
 	if (!vbb_range_valid(r, e->cfg.page_shift))
 		return VBB_E_INVAL;
+	/*@ assert vbb_two(64 - e->cfg.page_shift) <= vbb_two(52); */
 	return vbb_enc_append(e, r) ? 0 : vbb_enc_put_slowly(e, r);
 }
 
+/*@ predicate vbb_bitmap_ok(struct vbb_bitmap b) =
+  @   b.nr_bits <= VBB_PFN_END && \valid_read(b.bits + (0 .. (b.nr_bits + 7) / 8 - 1));
+  @*/
 /* Bits from b->pos on, 64 or as many as there are, in the low end; b->pos is below b->nr_bits. */
+/*@ requires \valid_read(b) && \valid(nr) && \separated(b, nr) && vbb_bitmap_ok(*b);
+  @ requires b->pos < b->nr_bits;
+  @ assigns *nr;
+  @ ensures 1 <= *nr <= 64 && b->pos + *nr <= b->nr_bits;
+  @*/
 static vbb_u64 vbb_bitmap_peek(const struct vbb_bitmap *b, vbb_u32 *nr)
 {
 	vbb_u64 byte = b->pos / 8, last = (b->nr_bits - 1) / 8, v = 0;
@@ -342,20 +703,41 @@ static vbb_u64 vbb_bitmap_peek(const struct vbb_bitmap *b, vbb_u32 *nr)
 	if (last - byte >= 7)
 		v = vbb_load64(b->bits + byte);
 	else
+		/*@ loop invariant 0 <= i <= last - byte + 1 <= 7;
+		  @ loop assigns i, v;
+		  @ loop variant last - byte + 1 - i;
+		  @*/
 		for (i = 0; i <= last - byte; i++)
-			v |= (vbb_u64)vbb_load8(b->bits + byte + i) << (8 * i);
+			v |= vbb_shl(vbb_load8(b->bits + byte + i), 8 * i);
 	*nr = 64 - skip;
 	if (b->nr_bits - b->pos < *nr)
 		*nr = (vbb_u32)(b->nr_bits - b->pos);
 	return vbb_shr(v, skip) & vbb_mask64(0, *nr);
 }
 
+/*@ requires \valid(e) && \valid(b) && \separated(e, b) && vbb_enc_ok(*e);
+  @ requires b->nr_bits <= VBB_PFN_END ==> vbb_bitmap_ok(*b);
+  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
+  @   e->rec, e->last, e->msg,
+  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, b->pos;
+  @ ensures ok: vbb_enc_ok(*e);
+  @ ensures all: \result == 0 ==> b->pos >= b->nr_bits;
+  @ ensures forward: b->pos >= \old(b->pos);
+  @*/
 int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b)
 {
 	if (e->state != STATE_OPEN || e->format == VBB_FMT_VALUES)
 		return VBB_E_STATE;
 	if (b->pfn > VBB_PFN_END || b->nr_bits > VBB_PFN_END)
 		return VBB_E_INVAL;
+	/*@ loop invariant vbb_enc_ok(*e) && e->state == STATE_OPEN;
+	  @ loop invariant b->pos >= \at(b->pos, Pre);
+	  @ loop assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order,
+	  @   e->rec_pfn,
+	  @   e->rec, e->last, e->msg,
+	  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, b->pos;
+	  @ loop variant b->nr_bits + 128 - b->pos;
+	  @*/
 	while (b->pos < b->nr_bits) {
 		struct vbb_range r;
 		vbb_u64 pos = b->pos;
@@ -371,6 +753,12 @@ int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b)
 		r.pfn = b->pfn + b->pos + n;
 		r.nr_pages = vbb_ones64(v, n);
 		b->pos += n + r.nr_pages;
+		/*@ loop invariant r.pfn + r.nr_pages == b->pfn + b->pos && n <= 64;
+		  @ loop invariant r.nr_pages >= 1 && b->pos <= b->nr_bits + 128;
+		  @ loop invariant b->pos > pos && r.pfn >= b->pfn + pos;
+		  @ loop assigns v, n, nr, b->pos, r.nr_pages;
+		  @ loop variant b->nr_bits + 128 - b->pos;
+		  @*/
 		while (n + r.nr_pages >= nr && b->pos < b->nr_bits) {
 			v = vbb_bitmap_peek(b, &nr);
 			n = vbb_ones64(v, 0);
@@ -388,6 +776,10 @@ int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b)
 	return 0;
 }
 
+/*@ requires \valid(e) && vbb_enc_ok(*e);
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len;
+  @ ensures ok: vbb_enc_ok(*e);
+  @*/
 int vbb_enc_put_value(struct vbb_enc *e, vbb_u64 value)
 {
 	if (e->state != STATE_OPEN || e->format != VBB_FMT_VALUES)
@@ -398,6 +790,10 @@ int vbb_enc_put_value(struct vbb_enc *e, vbb_u64 value)
 	return 0;
 }
 
+/*@ requires \valid_read(cfg);
+  @ assigns \nothing;
+  @ ensures \result != 0 ==> vbb_enc_cfg_ok(*cfg);
+  @*/
 static bool vbb_cfg_valid(const struct vbb_enc_cfg *cfg)
 {
 	switch (cfg->formats) {
@@ -414,21 +810,31 @@ static bool vbb_cfg_valid(const struct vbb_enc_cfg *cfg)
 	}
 }
 
+/*@ requires \valid(e) && vbb_segs(seg, nr_segs) && vbb_writable(seg, nr_segs);
+  @ requires vbb_enc_ok(*e);
+  @ assigns e->state, e->format, e->hdr, e->cur, e->len_max, e->len, e->start_pfn, e->word_unit,
+  @   e->word, e->rec_words, e->nr_put, e->nr_words, e->msg, e->plan.nr_runs, e->plan.late_sum,
+  @   e->plan.kept_sum;
+  @ ensures ok: vbb_enc_ok(*e);
+  @ ensures opened: \result == 0 <==> \old(e->state) == STATE_CLOSED && e->state == STATE_OPEN;
+  @ ensures front: \result == 0 && e->format != VBB_FMT_PFNS ==>
+  @   e->hdr.seg == seg && e->hdr.nr_segs == nr_segs && vbb_pos(e->hdr) == vbb_before(seg, 0);
+  @*/
 int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs)
 {
 	if (e->state != STATE_CLOSED)
 		return VBB_E_STATE;
-	vbb_cur_init(&e->hdr, seg, nr_segs);
 	vbb_cur_init(&e->cur, seg, nr_segs);
+	e->hdr = e->cur;
 	if (e->cfg.formats == VBB_FMT_PFNS) {
 		if (e->cur.left < 4)
 			return VBB_E_TOOSMALL;
-		e->len_max = e->cur.left & ~(vbb_u64)3;
+		e->len_max = e->cur.left / 4 * 4;
 	} else {
 		if (e->cur.left < VBB_ENC_LEN_MIN)
 			return VBB_E_TOOSMALL;
 		vbb_cur_skip(&e->cur, VBB_HDR_LEN);
-		e->len_max = e->cur.left & ~(vbb_u64)7;
+		e->len_max = e->cur.left / 8 * 8;
 	}
 	if (e->len_max > VIRTIO_BALLOON_BMAP_LEN_MAX)
 		e->len_max = VIRTIO_BALLOON_BMAP_LEN_MAX;
@@ -449,6 +855,15 @@ int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs)
 	return 0;
 }
 
+/*@ requires \valid(e) && \valid_read(cfg) && \separated(e, cfg);
+  @ requires vbb_segs(seg, nr_segs) && vbb_writable(seg, nr_segs);
+  @ assigns e->cfg, e->state, e->format, e->hdr, e->cur, e->len_max, e->len, e->start_pfn,
+  @   e->word_unit,
+  @   e->word, e->rec_words, e->nr_put, e->nr_words, e->msg, e->plan.nr_runs, e->plan.late_sum,
+  @   e->plan.kept_sum;
+  @ ensures ok: vbb_enc_ok(*e);
+  @ ensures opened: \result == 0 ==> e->state == STATE_OPEN;
+  @*/
 int vbb_enc_init(struct vbb_enc *e, const struct vbb_enc_cfg *cfg, const struct vbb_seg *seg,
 		 size_t nr_segs)
 {
@@ -457,6 +872,24 @@ int vbb_enc_init(struct vbb_enc *e, const struct vbb_enc_cfg *cfg, const struct 
 	return e->state == STATE_BAD ? VBB_E_INVAL : vbb_enc_next(e, seg, nr_segs);
 }
 
+/*@ predicate vbb_enc_accepted(struct vbb_enc_cfg cfg, integer flag, integer format,
+  @     integer start_pfn, integer len, integer left) =
+  @   vbb_accepted(VBB_QUEUE_HOST_REQUEST, 1, cfg.cmd, cfg.page_shift, flag, format, cfg.req_id,
+  @     start_pfn, len, left) &&
+  @   (cfg.cmd == 0 && flag == 0 && cfg.req_id == 0 && format != 2 ==>
+  @     vbb_accepted(VBB_QUEUE_BALLOON, 1, cfg.cmd, cfg.page_shift, flag, format, cfg.req_id,
+  @       start_pfn, len, left));
+  @*/
+
+/*@ requires \valid(e) && \valid(msg) && \separated(e, msg) && vbb_enc_ok(*e);
+  @ assigns *e, *msg;
+  @ ensures ok: vbb_enc_ok(*e);
+  @ ensures closed: \result == 0 <==> \old(e->state) == STATE_OPEN && e->state == STATE_CLOSED;
+  @ ensures len: \result == 0 && msg->len != 0 ==>
+  @   msg->len == e->len + (e->format == VBB_FMT_PFNS ? 0 : 32);
+  @ ensures accepted: \result == 0 && msg->len != 0 && e->format != VBB_FMT_PFNS ==>
+  @   vbb_enc_accepted(e->cfg, flag, e->format / 2, e->start_pfn, e->len, msg->len - 32);
+  @*/
 int vbb_enc_finish(struct vbb_enc *e, vbb_u16 flag, struct vbb_msg *msg)
 {
 	struct vbb_hdr h;
@@ -481,7 +914,7 @@ int vbb_enc_finish(struct vbb_enc *e, vbb_u16 flag, struct vbb_msg *msg)
 	msg->nr_bitmaps = e->msg.nr_bitmaps;
 	msg->nr_extents = e->msg.nr_extents;
 	msg->format = e->format;
-	if (empty && !vbb_flag_ends(flag))
+	if (!e->len && !vbb_flag_ends(flag))
 		return 0;
 	msg->len = e->len;
 	if (e->format == VBB_FMT_PFNS)
@@ -490,13 +923,18 @@ int vbb_enc_finish(struct vbb_enc *e, vbb_u16 flag, struct vbb_msg *msg)
 	h.cmd = e->cfg.cmd;
 	h.page_shift = e->cfg.page_shift;
 	h.flag = flag;
-	h.format = (vbb_u16)vbb_ctz64(e->format);
+	/* VBB_FMT_BITMAP, _RECORDS and _VALUES are 1, 2 and 4 */
+	h.format = (vbb_u16)(e->format / 2);
 	h.req_id = e->cfg.req_id;
 	h.start_pfn = e->start_pfn;
 	h.bmap_len = e->len;
+	/*@ assert vbb_enc_accepted(e->cfg, h.flag, h.format, h.start_pfn, h.bmap_len, e->len); */
 	return vbb_hdr_store(&h, &e->hdr);
 }
 
+/*@ assigns \nothing;
+  @ ensures 32 <= \result <= 32 + VIRTIO_BALLOON_BMAP_LEN_MAX;
+  @*/
 vbb_u64 vbb_enc_bound(vbb_u64 nr_ranges)
 {
 	const vbb_u64 max = VIRTIO_BALLOON_BMAP_LEN_MAX / 16;

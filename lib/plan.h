@@ -22,6 +22,10 @@ enum {
 	VBB_PHASE_LATE,
 };
 
+#ifdef __FRAMAC__
+#include "proof/plan.h"
+#endif
+
 /* Words of bitmap, with a word in front of as many as a record can have */
 static inline vbb_u32 vbb_bitmap_words(vbb_u32 nr_words)
 {

@@ -782,6 +782,43 @@ static void test_bitmap_of_an_order(void **state)
 	assert_memory_equal(bytes + VBB_HDR_LEN, expected, sizeof(expected));
 }
 
+/*
+ * What is taken finds room: the plan has promised it. Where the promise is broken, which is done to
+ * the encoder here, pages are left out, and nothing is written behind the room that there is.
+ */
+static void test_broken_promise(void **state)
+{
+	static const uint32_t formats[] = { VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO };
+	static uint8_t buf[4096];
+	const struct vbb_seg seg = { buf, sizeof(buf) };
+	uint64_t len_max, pfn, step;
+	size_t f, i;
+
+	(void)state;
+	for (f = 0; f < 3; f++) {
+		const struct vbb_enc_cfg cfg = config(formats[f]);
+
+		for (step = 2; step <= 300; step += 149) {
+			for (len_max = 16; len_max <= 2400; len_max += 8) {
+				struct vbb_msg msg;
+
+				memset(buf, 0xaa, sizeof(buf));
+				assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+				for (pfn = 1; pfn < 100 * step; pfn += step) {
+					struct vbb_range r = { pfn, step - 1 };
+
+					assert_int_equal(vbb_enc_put(&enc, &r), 0);
+				}
+				enc.len_max = len_max;
+				assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+				assert_true(msg.len <= VBB_HDR_LEN + len_max);
+				for (i = VBB_HDR_LEN + len_max; i < sizeof(buf); i++)
+					assert_int_equal(buf[i], 0xaa);
+			}
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -802,6 +839,7 @@ int main(void)
 		cmocka_unit_test(test_largest_payload),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_vectors),
+		cmocka_unit_test(test_broken_promise),
 		cmocka_unit_test(test_bitmap_of_an_order),
 	};
 

@@ -102,6 +102,17 @@ static inline vbb_u64 vbb_mask64(vbb_u32 b, vbb_u32 n)
 	return (~(vbb_u64)0 >> (64 - n)) << b;
 }
 
+/* Sum and difference modulo 2^64: of counts that no access hangs on */
+static inline vbb_u64 vbb_add(vbb_u64 a, vbb_u64 b)
+{
+	return a + b;
+}
+
+static inline vbb_u64 vbb_sub(vbb_u64 a, vbb_u64 b)
+{
+	return a - b;
+}
+
 /* v with its n lowest bits cleared; n at most 63 */
 static inline vbb_u64 vbb_align_down(vbb_u64 v, vbb_u32 n)
 {

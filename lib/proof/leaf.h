@@ -78,6 +78,14 @@ static inline vbb_u64 vbb_shl(vbb_u64 v, vbb_u32 n);
   @*/
 static inline vbb_u32 vbb_ctz64(vbb_u64 v);
 
+/*@ assigns \nothing; */
+static inline vbb_u64 vbb_add(vbb_u64 a, vbb_u64 b);
+
+/*@ assigns \nothing;
+  @ ensures a >= b ==> \result == a - b;
+  @*/
+static inline vbb_u64 vbb_sub(vbb_u64 a, vbb_u64 b);
+
 /*@ requires b <= 63;
   @ assigns \nothing;
   @ ensures b + \result <= 64;

@@ -1,6 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
 /* Headers and results */
 
+/*@ predicate vbb_accepted_fields(integer queue, integer records, integer cmd, integer page_shift,
+  @     integer flag, integer format, integer req_id, integer start_pfn) =
+  @   12 <= page_shift <= 30 && 0 <= flag <= 5 && 0 <= format <= 2 &&
+  @   (queue == VBB_QUEUE_BALLOON ==> cmd == 0 && flag == 0 && req_id == 0 && format != 2) &&
+  @   (format == 1 ==> records != 0) &&
+  @   0 <= start_pfn < (format == 0 ? 0x10000000000000 : 1);
+  @ predicate vbb_accepted_len(integer flag, integer format, integer bmap_len, integer left) =
+  @   bmap_len == left <= 0x100000 && (bmap_len == 0 ==> 1 <= flag <= 5) &&
+  @   (bmap_len != 0 ==> flag <= 1) && (format != 0 ==> bmap_len % 8 == 0);
+  @ predicate vbb_accepted(integer queue, integer records, integer cmd, integer page_shift,
+  @     integer flag, integer format, integer req_id, integer start_pfn, integer bmap_len,
+  @     integer left) =
+  @   vbb_accepted_fields(queue, records, cmd, page_shift, flag, format, req_id, start_pfn) &&
+  @   vbb_accepted_len(flag, format, bmap_len, left);
+  @*/
+
 /*@ assigns \nothing;
   @ ensures \result != 0 <==> 1 <= flag <= 5;
   @*/

@@ -69,6 +69,12 @@
 (check-sat)
 (pop)
 
+(echo "vbb_sub: r = v - b modulo 2^64: the difference where v >= b")
+(push)
+(assert (and (bvuge v b) (not (= (wide (bvsub v b)) (bvsub (wide v) (wide b))))))
+(check-sat)
+(pop)
+
 (echo "vbb_ones64: r = ctz(~(v >> b)), or 64: b + r <= 64, and r >= 1 where bit b is set")
 (push)
 (declare-const c (_ BitVec 64))
