@@ -611,7 +611,6 @@ static vbb_u64 vbb_enc_end(const struct vbb_enc *e)
   @*/
 static bool vbb_enc_append(struct vbb_enc *e, struct vbb_range *r)
 {
-
 	/* the old format holds none back */
 	if (!e->plan.nr_runs)
 		return false;

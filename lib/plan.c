@@ -799,7 +799,7 @@ vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
 	vbb_plan_load(p);
 	p->orders = vbb_plan_orders(p, p->least / VBB_FEW);
 	vbb_plan_prepare(p, 0);
-	/* there is at least one: all runs together have more words than the few of those left out */
+	/* there is at least one: all runs have more words than the few of those left out */
 	if (!(p->orders & (p->orders - 1))) {
 		p->order = vbb_ctz64(p->orders);
 		p->walked = true;
