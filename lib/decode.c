@@ -4,10 +4,21 @@
 /* struct vbb_dec.fault at the end of a message without fault */
 #define VBB_DEC_END 1
 
+/* An axiom and not the definition itself, so that provers multiply where it helps only */
+/*@ axiomatic vbb_dec_inside {
+  @   predicate vbb_dec_inside(integer pfn, integer nr, integer scale, integer limit)
+  @     reads \nothing;
+  @   axiom inside: \forall integer pfn, nr, scale, limit;
+  @     vbb_dec_inside(pfn, nr, scale, limit) <==> nr == 0 || pfn + nr * scale <= limit;
+  @ }
+  @*/
+
 /*@ predicate vbb_dec_bitmap_ok(struct vbb_dec d) =
-  @   d.order <= 51 && d.base_pfn < VBB_PFN_END &&
+  @   1 <= d.scale <= vbb_two(51) && d.base_pfn < VBB_PFN_END &&
   @   d.nr_bits + 64 * d.nr_words <= 64 * 0x20000 &&
   @   (d.word != 0 ==> d.nr_bits >= 64);
+  @ predicate vbb_dec_inside_ok(struct vbb_dec d) =
+  @   vbb_dec_inside(d.base_pfn, d.nr_inside, d.scale, d.limit_pfn);
   @ predicate vbb_dec_payload_ok(struct vbb_dec d) =
   @   d.pfns != 0 ? d.nr_words == 0 && d.word == 0 :
   @   d.hdr.format == VIRTIO_BALLOON_FORMAT_BITMAP ?
@@ -26,9 +37,10 @@
   @   vbb_readable(d.cur.seg, d.cur.nr_segs);
   @ predicate vbb_dec_alive(struct vbb_dec d) = d.fault >= 0 || d.run.nr_pages != 0;
   @ predicate vbb_dec_ok(struct vbb_dec d) =
-  @   vbb_cur_ok(d.cur) && vbb_dec_memory(d) && d.fault <= VBB_DEC_END && (vbb_dec_alive(d) ==>
-  @   vbb_dec_bitmap_ok(d) && vbb_dec_payload_ok(d) && vbb_dec_counts_ok(d) &&
-  @   vbb_dec_limit_ok(d) && vbb_dec_run_ok(d));
+  @   vbb_cur_ok(d.cur) && vbb_dec_memory(d) && d.fault <= VBB_DEC_END &&
+  @   (d.word != 0 ==> d.fault == 0) && (vbb_dec_alive(d) ==>
+  @   vbb_dec_bitmap_ok(d) && vbb_dec_inside_ok(d) && vbb_dec_payload_ok(d) &&
+  @   vbb_dec_counts_ok(d) && vbb_dec_limit_ok(d) && vbb_dec_run_ok(d));
   @*/
 
 /*@ assigns \nothing;
@@ -57,13 +69,14 @@ static inline vbb_u32 vbb_rec_code(vbb_u64 rec)
 
 /* Nothing is taken from here on. Returns what the callers return: no run was found. */
 /*@ requires \valid(d);
-  @ assigns d->fault, d->fault_off;
-  @ ensures d->fault == fault && \result == 0;
+  @ assigns d->fault, d->fault_off, d->word;
+  @ ensures d->fault == fault && d->word == 0 && \result == 0;
   @*/
 static int vbb_dec_stop(struct vbb_dec *d, int fault, vbb_u64 off)
 {
 	d->fault = fault;
 	d->fault_off = off;
+	d->word = 0;
 	return 0;
 }
 
@@ -77,8 +90,8 @@ static vbb_u64 vbb_dec_pos(const struct vbb_dec *d)
 }
 
 /*@ requires \valid(d) && 12 <= d->hdr.page_shift <= 30;
-  @ assigns d->fault, d->fault_off;
-  @ ensures d->fault < 0 && \result == 0;
+  @ assigns d->fault, d->fault_off, d->word;
+  @ ensures d->fault < 0 && d->word == 0 && \result == 0;
   @*/
 static int vbb_dec_stop_pfn(struct vbb_dec *d)
 {
@@ -97,7 +110,7 @@ static int vbb_dec_stop_pfn(struct vbb_dec *d)
   @ ensures d->cur.seg == seg && d->cur.nr_segs == nr_segs;
   @ ensures vbb_pos(d->cur) == vbb_before(seg, 0);
   @ ensures d->hdr.page_shift == 12 && d->hdr.format == 0 && d->pfns == 0;
-  @ ensures d->nr_words == 0 && d->nr_bits == 0 && d->word == 0;
+  @ ensures d->nr_words == 0 && d->nr_bits == 0 && d->word == 0 && d->nr_inside == 0;
   @ ensures d->run.nr_pages == 0 && d->fault == 0;
   @ ensures d->cur.left == d->len && d->limit_pfn == cfg->limit_pfn;
   @*/
@@ -121,13 +134,14 @@ static void vbb_dec_reset(struct vbb_dec *d, const struct vbb_dec_cfg *cfg,
 	d->budget = VBB_BUDGET_NONE;
 	d->limit_pfn = cfg->limit_pfn;
 	d->base_pfn = 0;
+	d->scale = 1;
+	d->nr_inside = 0;
 	d->nr_words = 0;
 	d->nr_bits = 0;
 	d->word = 0;
 	d->run.pfn = 0;
 	d->run.nr_pages = 0;
 	d->fault = 0;
-	d->order = 0;
 	d->pfns = false;
 }
 
@@ -143,6 +157,22 @@ static void vbb_dec_set_limit(struct vbb_dec *d)
 
 	if (!d->limit_pfn || d->limit_pfn > end)
 		d->limit_pfn = end;
+}
+
+/* A bitmap of so many words, whose bit 0 is 2^order pages from pfn on, comes next */
+/*@ requires \valid(d) && pfn < VBB_PFN_END && order <= 51 && d->limit_pfn <= VBB_PFN_END;
+  @ assigns d->base_pfn, d->scale, d->nr_inside, d->nr_words, d->nr_bits;
+  @ ensures d->base_pfn == pfn && 1 <= d->scale <= vbb_two(51);
+  @ ensures d->nr_words == nr_words && d->nr_bits == 0;
+  @ ensures vbb_dec_inside_ok(*d);
+  @*/
+static void vbb_dec_begin_bitmap(struct vbb_dec *d, vbb_u64 pfn, vbb_u32 order, vbb_u64 nr_words)
+{
+	d->base_pfn = pfn;
+	d->scale = vbb_pow2(order);
+	d->nr_inside = pfn < d->limit_pfn ? vbb_shr(d->limit_pfn - pfn, order) : 0;
+	d->nr_words = nr_words;
+	d->nr_bits = 0;
 }
 
 /* What is wrong with the fields of a header before bmap_len? 0: nothing; *off: where it stands */
@@ -230,10 +260,8 @@ int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct 
 		return err;
 	}
 	vbb_dec_set_limit(d);
-	if (d->hdr.format == VIRTIO_BALLOON_FORMAT_BITMAP) {
-		d->base_pfn = d->hdr.start_pfn;
-		d->nr_words = (d->cur.left + 7) / 8;
-	}
+	if (d->hdr.format == VIRTIO_BALLOON_FORMAT_BITMAP)
+		vbb_dec_begin_bitmap(d, d->hdr.start_pfn, 0, (d->cur.left + 7) / 8);
 	return 0;
 }
 
@@ -251,63 +279,157 @@ void vbb_dec_init_pfns(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const s
 	d->pfns = true;
 }
 
-/* A block, an extent or a frame: all of it or nothing */
-/*@ requires \valid(d) && \valid(found) && \separated(d, found) && vbb_dec_limit_ok(*d);
-  @ requires nr_pages >= 1 && d->fault == 0;
-  @ assigns *found, d->fault, d->fault_off;
+/* A run is found: it lengthens the run in hand, or takes its place. 1: *r is the one that was */
+/*@ requires \valid(d) && \valid(r) && \separated(d, r);
+  @ requires vbb_dec_limit_ok(*d) && vbb_dec_run_ok(*d);
+  @ requires nr_pages >= 1 && pfn + nr_pages <= d->limit_pfn;
+  @ assigns d->run, *r;
+  @ ensures vbb_dec_run_ok(*d);
   @ ensures \result == 0 || \result == 1;
-  @ ensures found: \result == 1 ==>
-  @   found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
-  @ ensures d->fault == 0 || d->fault < 0;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
   @*/
-static int vbb_dec_give(struct vbb_dec *d, vbb_u64 pfn, vbb_u64 nr_pages, struct vbb_range *found)
+static int vbb_dec_give(struct vbb_dec *d, vbb_u64 pfn, vbb_u64 nr_pages, struct vbb_range *r)
+{
+	bool in_hand = d->run.nr_pages != 0;
+	struct vbb_range found;
+
+	found.pfn = pfn;
+	found.nr_pages = nr_pages;
+	if (in_hand) {
+		if (vbb_range_merge(&d->run, &found))
+			return 0;
+		/* number by number: a copy of both at once would wait for their stores */
+		r->pfn = d->run.pfn;
+		r->nr_pages = d->run.nr_pages;
+	}
+	d->run.pfn = pfn;
+	d->run.nr_pages = nr_pages;
+	return in_hand;
+}
+
+/* A block, an extent or a frame: all of it or nothing */
+/*@ requires \valid(d) && \valid(r) && \separated(d, r);
+  @ requires vbb_dec_limit_ok(*d) && vbb_dec_run_ok(*d) && nr_pages >= 1 && d->fault == 0;
+  @ assigns d->run, d->fault, d->fault_off, d->word, *r;
+  @ ensures vbb_dec_run_ok(*d);
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures d->fault == 0 || d->fault < 0;
+  @ ensures d->word == 0 || d->word == \old(d->word) && d->fault == 0;
+  @*/
+static int vbb_dec_give_all(struct vbb_dec *d, vbb_u64 pfn, vbb_u64 nr_pages, struct vbb_range *r)
 {
 	if (pfn >= d->limit_pfn || nr_pages > d->limit_pfn - pfn)
 		return vbb_dec_stop_pfn(d);
-	found->pfn = pfn;
-	found->nr_pages = nr_pages;
+	return vbb_dec_give(d, pfn, nr_pages, r);
+}
+
+/* Bits [first, first + n), which lie wholly below the limit, in pages */
+/*@ requires \valid(found) && \valid_read(d) && \separated(d, found);
+  @ requires vbb_dec_bitmap_ok(*d) && vbb_dec_inside_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires n >= 1 && first + n <= d->nr_inside;
+  @ assigns *found;
+  @ ensures found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
+  @*/
+static inline void vbb_dec_bits(const struct vbb_dec *d, vbb_u64 first, vbb_u64 n,
+				struct vbb_range *found)
+{
+	/*@ assert 0 <= (d->nr_inside - (first + n)) * d->scale; */
+	found->pfn = d->base_pfn + first * d->scale;
+	found->nr_pages = n * d->scale;
+}
+
+/* The lowest run of set bits of the word, which lies wholly below the limit */
+/*@ requires \valid(found) && \valid_read(d) && \separated(d, found);
+  @ requires vbb_dec_bitmap_ok(*d) && vbb_dec_inside_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires d->word != 0 && d->nr_bits <= d->nr_inside;
+  @ assigns *found;
+  @ ensures found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
+  @*/
+static inline void vbb_dec_find(const struct vbb_dec *d, struct vbb_range *found)
+{
+	vbb_u32 b = vbb_ctz64(d->word);
+
+	vbb_dec_bits(d, d->nr_bits - 64 + b, vbb_ones64(d->word, b), found);
+}
+
+/* The same where the limit may lie in the word: up to the first page that is out of range */
+/*@ requires \valid(d) && \valid(r) && \separated(d, r);
+  @ requires vbb_dec_bitmap_ok(*d) && vbb_dec_inside_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires vbb_dec_run_ok(*d) && d->word != 0 && d->fault == 0;
+  @ assigns d->run, d->word, d->fault, d->fault_off, *r;
+  @ ensures vbb_dec_run_ok(*d);
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures d->fault < 0 && d->word == 0 || d->fault == 0;
+  @*/
+static int vbb_dec_give_cut(struct vbb_dec *d, struct vbb_range *r)
+{
+	vbb_u32 b = vbb_ctz64(d->word);
+	vbb_u64 first = d->nr_bits - 64 + b;
+	vbb_u64 n = vbb_ones64(d->word, b);
+	struct vbb_range found;
+
+	d->word = vbb_drop64(d->word);
+	/* a bit that begins in range is at most bit nr_inside, up to which nothing overflows */
+	if (first > d->nr_inside)
+		return vbb_dec_stop_pfn(d);
+	/*@ assert 0 <= (d->nr_inside - first) * d->scale; */
+	/*@ assert 0 <= (64 - n) * d->scale; */
+	found.pfn = d->base_pfn + first * d->scale;
+	found.nr_pages = n * d->scale;
+	if (found.pfn >= d->limit_pfn)
+		return vbb_dec_stop_pfn(d);
+	if (found.nr_pages > d->limit_pfn - found.pfn) {
+		found.nr_pages = d->limit_pfn - found.pfn;
+		vbb_dec_stop_pfn(d);
+	}
+	return vbb_dec_give(d, found.pfn, found.nr_pages, r);
+}
+
+/* The run in hand, where a word of several lies behind it: those then find nothing in hand */
+/*@ requires \valid(d) && \valid(r) && \separated(d, r);
+  @ requires vbb_dec_bitmap_ok(*d) && vbb_dec_inside_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires vbb_dec_run_ok(*d);
+  @ assigns d->run, *r;
+  @ ensures vbb_dec_run_ok(*d);
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @*/
+static int vbb_dec_give_before(struct vbb_dec *d, struct vbb_range *r)
+{
+	struct vbb_range found;
+
+	if (!d->run.nr_pages || !vbb_drop64(d->word) || d->nr_bits > d->nr_inside)
+		return 0;
+	vbb_dec_find(d, &found);
+	if (found.pfn <= d->run.pfn + d->run.nr_pages)
+		return 0;
+	r->pfn = d->run.pfn;
+	r->nr_pages = d->run.nr_pages;
+	d->run.nr_pages = 0;
 	return 1;
 }
 
-/* The lowest run of set bits of the word, up to the first page that is out of range */
-/*@ requires \valid(d) && \valid(found) && \separated(d, found) && vbb_dec_limit_ok(*d);
-  @ requires vbb_dec_bitmap_ok(*d) && d->word != 0 && d->fault == 0;
-  @ assigns *found, d->word, d->fault, d->fault_off;
+/* The lowest run of the word */
+/*@ requires \valid(d) && \valid(r) && \separated(d, r);
+  @ requires vbb_dec_bitmap_ok(*d) && vbb_dec_inside_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires vbb_dec_run_ok(*d) && d->word != 0 && d->fault == 0;
+  @ assigns d->run, d->word, d->fault, d->fault_off, *r;
+  @ ensures vbb_dec_run_ok(*d);
   @ ensures \result == 0 || \result == 1;
-  @ ensures found: \result == 1 ==>
-  @   found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
-  @ ensures d->fault == 0 || d->fault < 0;
-  @ ensures vbb_dec_bitmap_ok(*d);
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures d->fault < 0 && d->word == 0 || d->fault == 0;
   @*/
-static int vbb_dec_give_bits(struct vbb_dec *d, struct vbb_range *found)
+static int vbb_dec_give_bits(struct vbb_dec *d, struct vbb_range *r)
 {
-	vbb_u32 b = vbb_ctz64(d->word);
-	vbb_u64 n = vbb_ones64(d->word, b);
-	vbb_u64 first = d->nr_bits - 64 + b;
-	vbb_u64 scale = vbb_pow2(d->order);
-	vbb_u64 last;
+	struct vbb_range found;
 
-	d->word &= ~vbb_mask64(b, (vbb_u32)n);
-	if (d->base_pfn >= d->limit_pfn)
-		return vbb_dec_stop_pfn(d);
-	/* the last bit whose first page is in range: below it nothing can overflow */
-	last = vbb_shr(d->limit_pfn - 1 - d->base_pfn, d->order);
-	if (first > last)
-		return vbb_dec_stop_pfn(d);
-	if (n - 1 > last - first) {
-		n = last - first + 1;
-		vbb_dec_stop_pfn(d);
-	}
-	/*@ assert (first + n - 1) * scale <= last * scale; */
-	/*@ assert first * scale <= last * scale; */
-	/*@ assert n * scale <= 64 * scale; */
-	found->pfn = d->base_pfn + first * scale;
-	found->nr_pages = n * scale;
-	if (found->nr_pages > d->limit_pfn - found->pfn) {
-		found->nr_pages = d->limit_pfn - found->pfn;
-		vbb_dec_stop_pfn(d);
-	}
-	return 1;
+	if (d->nr_bits > d->nr_inside)
+		return vbb_dec_give_cut(d, r);
+	vbb_dec_find(d, &found);
+	d->word = vbb_drop64(d->word);
+	return vbb_dec_give(d, found.pfn, found.nr_pages, r) || vbb_dec_give_before(d, r);
 }
 
 /* The next word of a bitmap; only the last of format BITMAP can have less than 8 bytes */
@@ -321,9 +443,9 @@ static int vbb_dec_give_bits(struct vbb_dec *d, struct vbb_range *found)
   @ ensures payload: vbb_dec_payload_ok(*d);
   @ ensures vbb_dec_counts_ok(*d);
   @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
-  @ ensures \result == 0;
+  @ ensures d->nr_bits == \old(d->nr_bits) + 64;
   @*/
-static int vbb_dec_load_word(struct vbb_dec *d)
+static void vbb_dec_load_word(struct vbb_dec *d)
 {
 	vbb_u32 shift;
 
@@ -332,7 +454,7 @@ static int vbb_dec_load_word(struct vbb_dec *d)
 	d->nr_bits += 64;
 	if (d->cur.left >= 8) {
 		d->word = vbb_cur_load64(&d->cur);
-		return 0;
+		return;
 	}
 	/*@ loop invariant vbb_cur_ok(d->cur);
 	  @ loop invariant shift % 8 == 0 && 8 * d->cur.left + shift == 8 * \at(d->cur.left, Pre);
@@ -342,56 +464,152 @@ static int vbb_dec_load_word(struct vbb_dec *d)
 	  @*/
 	for (shift = 0; d->cur.left; shift += 8)
 		d->word |= vbb_shl(vbb_cur_load8(&d->cur), shift);
-	return 0;
 }
 
-/*@ requires \valid(d) && \valid(found) && \separated(d, found) && d->pfns != 0;
+/* Loads the words behind this one, nr at most, up to the first that is another. How many? */
+/*@ requires \valid(d) && d->nr_bits >= 64;
   @ requires vbb_cur_ok(d->cur) && vbb_dec_memory(*d) && vbb_dec_bitmap_ok(*d);
   @ requires vbb_dec_payload_ok(*d) && vbb_dec_counts_ok(*d) && vbb_dec_limit_ok(*d);
-  @ requires d->fault == 0 && d->word == 0;
-  @ assigns *found, d->mark, d->fault, d->fault_off, d->cur.idx, d->cur.off, d->cur.left;
+  @ requires d->fault == 0;
+  @ assigns d->mark, d->nr_words, d->nr_bits, d->word, d->cur.idx, d->cur.off, d->cur.left;
   @ ensures vbb_cur_ok(d->cur);
   @ ensures vbb_dec_bitmap_ok(*d);
   @ ensures payload: vbb_dec_payload_ok(*d);
   @ ensures vbb_dec_counts_ok(*d);
   @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
-  @ ensures d->fault <= VBB_DEC_END;
-  @ ensures \result == 0 || \result == 1;
-  @ ensures found: \result == 1 ==>
-  @   found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
+  @ ensures \result <= nr && d->nr_bits == \old(d->nr_bits) + 64 * \result;
+  @ ensures \result == 0 ==> d->word == \old(d->word);
   @*/
-static int vbb_dec_load_pfn(struct vbb_dec *d, struct vbb_range *found)
+static vbb_u64 vbb_dec_load_alike(struct vbb_dec *d, vbb_u64 nr)
+{
+	vbb_u64 left = d->cur.left, n;
+
+	if (nr > d->nr_words)
+		nr = d->nr_words;
+	if (nr > left / 8)
+		nr = left / 8;
+	if (!nr)
+		return 0;
+	d->word = vbb_cur_scan64(&d->cur, nr, d->word);
+	n = (left - d->cur.left) / 8;
+	d->mark = vbb_dec_pos(d) - 8;
+	d->nr_words -= n;
+	d->nr_bits += 64 * n;
+	return n;
+}
+
+/* The full word that was loaded, and the full words behind it: as if they came one by one */
+/*@ requires \valid(d) && \valid(r) && \separated(d, r);
+  @ requires vbb_cur_ok(d->cur) && vbb_dec_memory(*d) && vbb_dec_bitmap_ok(*d);
+  @ requires vbb_dec_payload_ok(*d) && vbb_dec_counts_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires vbb_dec_inside_ok(*d) && vbb_dec_run_ok(*d) && d->fault == 0;
+  @ requires d->nr_bits >= 64 && d->nr_bits <= d->nr_inside;
+  @ assigns d->run, d->budget, d->mark, d->nr_words, d->nr_bits, d->word, d->cur.idx, d->cur.off,
+  @   d->cur.left, *r;
+  @ ensures vbb_cur_ok(d->cur);
+  @ ensures vbb_dec_bitmap_ok(*d);
+  @ ensures payload: vbb_dec_payload_ok(*d);
+  @ ensures vbb_dec_counts_ok(*d);
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures vbb_dec_run_ok(*d);
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures d->budget <= \old(d->budget);
+  @*/
+static int vbb_dec_load_full(struct vbb_dec *d, struct vbb_range *r)
+{
+	vbb_u64 first = d->nr_bits - 64, n = (d->nr_inside - first) / 64;
+	struct vbb_range found;
+
+	vbb_dec_bits(d, first, 64, &found);
+	if (d->run.nr_pages && d->run.pfn + d->run.nr_pages != found.pfn)
+		return 0;
+	/* each takes a step to find it and one to load the word behind it */
+	n = vbb_dec_load_alike(d, n < d->budget / 2 ? n : d->budget / 2);
+	if (!n)
+		return 0;
+	d->budget -= 2 * n;
+	vbb_dec_bits(d, first, 64 * n, &found);
+	return vbb_dec_give(d, found.pfn, found.nr_pages, r);
+}
+
+/* The next word of a bitmap, and all behind it that are empty or full as it is */
+/*@ requires \valid(d) && \valid(r) && \separated(d, r) && d->nr_words >= 1;
+  @ requires vbb_cur_ok(d->cur) && vbb_dec_memory(*d) && vbb_dec_bitmap_ok(*d);
+  @ requires vbb_dec_payload_ok(*d) && vbb_dec_counts_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires vbb_dec_inside_ok(*d) && vbb_dec_run_ok(*d) && d->fault == 0 && d->word == 0;
+  @ assigns d->run, d->budget, d->mark, d->nr_words, d->nr_bits, d->word, d->cur.idx, d->cur.off,
+  @   d->cur.left, *r;
+  @ ensures vbb_cur_ok(d->cur);
+  @ ensures vbb_dec_bitmap_ok(*d);
+  @ ensures payload: vbb_dec_payload_ok(*d);
+  @ ensures vbb_dec_counts_ok(*d);
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures vbb_dec_run_ok(*d);
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures d->budget <= \old(d->budget);
+  @*/
+static int vbb_dec_load_words(struct vbb_dec *d, struct vbb_range *r)
+{
+	vbb_dec_load_word(d);
+	if (!d->word)
+		d->budget -= vbb_dec_load_alike(d, d->budget);
+	else if (d->word == ~(vbb_u64)0 && d->nr_bits <= d->nr_inside)
+		return vbb_dec_load_full(d, r);
+	return vbb_dec_give_before(d, r);
+}
+
+/*@ requires \valid(d) && \valid(r) && \separated(d, r) && d->pfns != 0;
+  @ requires vbb_cur_ok(d->cur) && vbb_dec_memory(*d) && vbb_dec_bitmap_ok(*d);
+  @ requires vbb_dec_payload_ok(*d) && vbb_dec_counts_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires vbb_dec_run_ok(*d) && d->fault == 0 && d->word == 0;
+  @ assigns d->run, d->mark, d->fault, d->fault_off, d->word, d->cur.idx, d->cur.off, d->cur.left,
+  @   *r;
+  @ ensures vbb_cur_ok(d->cur);
+  @ ensures vbb_dec_bitmap_ok(*d);
+  @ ensures payload: vbb_dec_payload_ok(*d);
+  @ ensures vbb_dec_counts_ok(*d);
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures vbb_dec_run_ok(*d);
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures d->fault <= VBB_DEC_END && d->word == 0;
+  @*/
+static int vbb_dec_load_pfn(struct vbb_dec *d, struct vbb_range *r)
 {
 	d->mark = vbb_dec_pos(d);
 	if (d->cur.left < 4)
 		return vbb_dec_stop(d, VBB_E_LEN_ALIGN, d->mark);
-	return vbb_dec_give(d, vbb_cur_load32(&d->cur), 1, found);
+	return vbb_dec_give_all(d, vbb_cur_load32(&d->cur), 1, r);
 }
 
-/*@ requires \valid(d) && \valid(found) && \separated(d, found) && d->pfns == 0;
+/*@ requires \valid(d) && \valid(r) && \separated(d, r) && d->pfns == 0;
   @ requires vbb_cur_ok(d->cur) && vbb_dec_memory(*d) && vbb_dec_bitmap_ok(*d);
   @ requires vbb_dec_payload_ok(*d) && vbb_dec_counts_ok(*d) && vbb_dec_limit_ok(*d);
-  @ requires d->fault == 0 && d->word == 0;
+  @ requires vbb_dec_inside_ok(*d) && vbb_dec_run_ok(*d) && d->fault == 0 && d->word == 0;
   @ requires d->nr_words == 0 && d->cur.left >= 8;
   @ requires d->hdr.format != VIRTIO_BALLOON_FORMAT_BITMAP;
   @ requires d->hdr.format != VIRTIO_BALLOON_FORMAT_VALUES;
-  @ assigns *found, d->mark, d->fault, d->fault_off, d->cur.idx, d->cur.off, d->cur.left,
-  @   d->nr_blocks, d->nr_bitmaps, d->nr_extents, d->base_pfn, d->order, d->nr_words, d->nr_bits;
+  @ assigns d->run, d->mark, d->fault, d->fault_off, d->word, d->cur.idx, d->cur.off, d->cur.left,
+  @   d->nr_blocks, d->nr_bitmaps, d->nr_extents, d->base_pfn, d->scale, d->nr_inside,
+  @   d->nr_words, d->nr_bits, *r;
   @ ensures vbb_cur_ok(d->cur);
   @ ensures vbb_dec_bitmap_ok(*d);
   @ ensures payload: vbb_dec_payload_ok(*d);
   @ ensures vbb_dec_counts_ok(*d);
   @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
-  @ ensures d->fault <= VBB_DEC_END;
+  @ ensures vbb_dec_inside_ok(*d);
+  @ ensures vbb_dec_run_ok(*d);
   @ ensures \result == 0 || \result == 1;
-  @ ensures found: \result == 1 ==>
-  @   found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures d->fault <= VBB_DEC_END && d->word == 0;
   @*/
 /*
  * The next record of format RECORDS; at least 8 bytes are left, since what is left is a multiple of
  * 8
  */
-static int vbb_dec_load_record(struct vbb_dec *d, struct vbb_range *found)
+static int vbb_dec_load_record(struct vbb_dec *d, struct vbb_range *r)
 {
 	vbb_u64 rec, pfn, nr_pages;
 	vbb_u32 order, code;
@@ -407,7 +625,7 @@ static int vbb_dec_load_record(struct vbb_dec *d, struct vbb_range *found)
 		return vbb_dec_stop(d, VBB_E_REC_ALIGN, d->mark);
 	if (code == VIRTIO_BALLOON_REC_BLOCK) {
 		d->nr_blocks++;
-		return vbb_dec_give(d, pfn, vbb_pow2(order), found);
+		return vbb_dec_give_all(d, pfn, vbb_pow2(order), r);
 	}
 	if (code == VIRTIO_BALLOON_REC_EXTENT) {
 		if (d->cur.left < 8)
@@ -416,45 +634,79 @@ static int vbb_dec_load_record(struct vbb_dec *d, struct vbb_range *found)
 		if (!nr_pages || nr_pages > VBB_PFN_END)
 			return vbb_dec_stop(d, VBB_E_REC_COUNT, d->mark + 8);
 		d->nr_extents++;
-		return vbb_dec_give(d, pfn, nr_pages, found);
+		return vbb_dec_give_all(d, pfn, nr_pages, r);
 	}
 	if (code > d->cur.left / 8)
 		return vbb_dec_stop(d, VBB_E_REC_TRUNC, d->mark);
 	d->nr_bitmaps++;
-	d->base_pfn = pfn;
-	d->order = order;
-	d->nr_words = code;
-	d->nr_bits = 0;
+	vbb_dec_begin_bitmap(d, pfn, order, code);
 	return 0;
 }
 
-/*@ requires \valid(d) && \valid(found) && \separated(d, found) && vbb_dec_ok(*d);
+/*@ requires \valid(d) && \valid(r) && \separated(d, r) && vbb_dec_ok(*d);
   @ requires d->fault == 0;
-  @ assigns *found, d->mark, d->fault, d->fault_off, d->cur.idx, d->cur.off, d->cur.left, d->word,
-  @   d->nr_blocks, d->nr_bitmaps, d->nr_extents, d->base_pfn, d->order, d->nr_words, d->nr_bits;
+  @ assigns d->run, d->budget, d->mark, d->fault, d->fault_off, d->word, d->cur.idx, d->cur.off,
+  @   d->cur.left, d->nr_blocks, d->nr_bitmaps, d->nr_extents, d->base_pfn, d->scale,
+  @   d->nr_inside, d->nr_words, d->nr_bits, *r;
   @ ensures vbb_cur_ok(d->cur);
   @ ensures vbb_dec_bitmap_ok(*d);
   @ ensures payload: vbb_dec_payload_ok(*d);
   @ ensures vbb_dec_counts_ok(*d);
   @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
-  @ ensures d->fault <= VBB_DEC_END;
+  @ ensures vbb_dec_inside_ok(*d);
+  @ ensures vbb_dec_run_ok(*d);
   @ ensures \result == 0 || \result == 1;
-  @ ensures found: \result == 1 ==>
-  @   found->nr_pages >= 1 && found->pfn + found->nr_pages <= d->limit_pfn;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures d->fault <= VBB_DEC_END && (d->word != 0 ==> d->fault == 0);
+  @ ensures d->budget <= \old(d->budget);
   @*/
-/*
- * One step: load something, or find a run in what is loaded. 1: *found is a run; 0: none, or
- * d->fault is set
- */
-static int vbb_dec_step(struct vbb_dec *d, struct vbb_range *found)
+/* A step: something is loaded, or a run found in what is loaded. 1: *r is a run that is whole */
+static int vbb_dec_step(struct vbb_dec *d, struct vbb_range *r)
 {
 	if (d->word)
-		return vbb_dec_give_bits(d, found);
+		return vbb_dec_give_bits(d, r);
 	if (d->nr_words)
-		return vbb_dec_load_word(d);
+		return vbb_dec_load_words(d, r);
 	if (!d->cur.left || d->hdr.format == VIRTIO_BALLOON_FORMAT_VALUES)
 		return vbb_dec_stop(d, VBB_DEC_END, 0);
-	return d->pfns ? vbb_dec_load_pfn(d, found) : vbb_dec_load_record(d, found);
+	return d->pfns ? vbb_dec_load_pfn(d, r) : vbb_dec_load_record(d, r);
+}
+
+/* All of vbb_dec_next(); apart from it, since it needs more registers */
+/*@ requires \valid(d) && \valid(r) && \separated(d, r) && vbb_dec_ok(*d);
+  @ assigns *d, *r;
+  @ ensures safe: vbb_dec_ok(*d);
+  @ ensures same: d->cur.seg == \old(d->cur.seg) && d->cur.nr_segs == \old(d->cur.nr_segs) &&
+  @   d->limit_pfn == \old(d->limit_pfn);
+  @ ensures code: \result <= 1;
+  @ ensures run: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures budget: d->budget <= \old(d->budget);
+  @ ensures \result == VBB_E_BUDGET ==> d->budget == 0 || d->fault == VBB_E_BUDGET;
+  @*/
+static __attribute__((__noinline__)) int vbb_dec_next_any(struct vbb_dec *d, struct vbb_range *r)
+{
+	/*@ loop invariant safe: vbb_dec_ok(*d);
+	  @ loop invariant vbb_pos(d->cur) >= \at(vbb_pos(d->cur), Pre);
+	  @ loop invariant d->budget <= \at(d->budget, Pre);
+	  @ loop assigns d->run, d->budget, d->mark, d->fault, d->fault_off, d->word, d->cur.idx,
+	  @   d->cur.off, d->cur.left, d->nr_blocks, d->nr_bitmaps, d->nr_extents, d->base_pfn,
+	  @   d->scale, d->nr_inside, d->nr_words, d->nr_bits, *r;
+	  @ loop variant d->budget;
+	  @*/
+	while (!d->fault) {
+		if (!d->budget)
+			return VBB_E_BUDGET;
+		d->budget--;
+		if (vbb_dec_step(d, r))
+			return 1;
+	}
+	if (d->run.nr_pages) {
+		*r = d->run;
+		d->run.nr_pages = 0;
+		return 1;
+	}
+	return d->fault == VBB_DEC_END ? 0 : d->fault;
 }
 
 /*@ requires \valid(d) && \valid(r) && \separated(d, r) && vbb_dec_ok(*d);
@@ -470,36 +722,15 @@ static int vbb_dec_step(struct vbb_dec *d, struct vbb_range *found)
   @*/
 int vbb_dec_next(struct vbb_dec *d, struct vbb_range *r)
 {
-	struct vbb_range found;
+	vbb_u64 rest = vbb_drop64(d->word);
 
-	/*@ loop invariant safe: vbb_dec_ok(*d);
-	  @ loop invariant vbb_pos(d->cur) >= \at(vbb_pos(d->cur), Pre);
-	  @ loop invariant d->budget <= \at(d->budget, Pre);
-	  @ loop assigns found, d->run, d->budget, d->mark, d->fault,
-	  @   d->fault_off, d->cur.idx, d->cur.off, d->cur.left, d->word, d->nr_blocks,
-	  @   d->nr_bitmaps, d->nr_extents, d->base_pfn, d->order, d->nr_words, d->nr_bits;
-	  @ loop variant d->budget;
-	  @*/
-	while (!d->fault) {
-		if (!d->budget)
-			return VBB_E_BUDGET;
-		d->budget--;
-		if (!vbb_dec_step(d, &found))
-			continue;
-		if (!d->run.nr_pages) {
-			d->run = found;
-		} else if (!vbb_range_merge(&d->run, &found)) {
-			*r = d->run;
-			d->run = found;
-			return 1;
-		}
-	}
-	if (d->run.nr_pages) {
-		*r = d->run;
-		d->run.nr_pages = 0;
-		return 1;
-	}
-	return d->fault == VBB_DEC_END ? 0 : d->fault;
+	/* most runs: nothing is in hand, and the word has another behind it, so that it is whole */
+	if (!rest || d->run.nr_pages || d->nr_bits > d->nr_inside || !d->budget)
+		return vbb_dec_next_any(d, r);
+	vbb_dec_find(d, r);
+	d->word = rest;
+	d->budget--;
+	return 1;
 }
 
 /*@ requires \valid(d) && \valid(value) && \separated(d, value) && vbb_dec_ok(*d);

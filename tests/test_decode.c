@@ -592,6 +592,47 @@ static void test_cuts_change_nothing(void **state)
 	check_every_cut(&m);
 }
 
+/* Empty and full words, which are taken many at once, with a limit, cuts and budgets anywhere */
+static void test_words_that_are_alike(void **state)
+{
+	uint64_t seed = 5, budget, nr, word;
+	struct test_cut cut;
+	struct message m;
+	struct oracle o;
+	size_t a, b;
+	int i;
+
+	(void)state;
+	for (i = 0; i < 3000; i++) {
+		bool record = test_below(&seed, 2);
+
+		message_begin(&m, record ? VIRTIO_BALLOON_FORMAT_RECORDS :
+					   VIRTIO_BALLOON_FORMAT_BITMAP);
+		m.cfg.limit_pfn = test_below(&seed, 2) ? 0 : 1 + test_below(&seed, 2000);
+		nr = 1 + test_below(&seed, 20);
+		if (record) {
+			message_record(&m, test_below(&seed, 2000), 0, 0);
+			message_record(&m, 8 * test_below(&seed, 50),
+				       (uint32_t)test_below(&seed, 4), (uint32_t)nr);
+		}
+		for (word = 0; nr; nr--) {
+			if (!test_below(&seed, 4))
+				word = message_random_word(&seed);
+			message_add(&m, word, 8);
+		}
+		if (!record && test_below(&seed, 2))
+			message_add(&m, test_rand(&seed) & 0xffffff, 3);
+		a = test_index(&seed, m.len + 1);
+		b = a + test_index(&seed, m.len - a + 1);
+		oracle_decode(&o, m.bytes, m.len, &m.cfg, m.pfns);
+		test_cut_at(&cut, m.bytes, m.len, a, b);
+		for (budget = 1; budget <= 16; budget++)
+			assert_same(&o, &m, cut.seg, cut.nr_segs, budget);
+		test_cut_join(&cut, NULL);
+		oracle_free(&o);
+	}
+}
+
 /* DEV-7 */
 static void test_budget_changes_nothing(void **state)
 {
@@ -762,6 +803,7 @@ int main(void)
 		cmocka_unit_test(test_neighbours_come_out_as_one),
 		cmocka_unit_test(test_limit_to_the_page),
 		cmocka_unit_test(test_cuts_change_nothing),
+		cmocka_unit_test(test_words_that_are_alike),
 		cmocka_unit_test(test_budget_changes_nothing),
 		cmocka_unit_test(test_no_work_without_budget),
 		cmocka_unit_test(test_values),

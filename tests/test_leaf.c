@@ -88,6 +88,8 @@ static void test_run_of_ones(void **state)
 			v = mask | (noise & ~(n + b < 64 ? vbb_pow2(b + n) : 0));
 			assert_int_equal(vbb_ones64(v, b), count_ones(v, b));
 			assert_int_equal(vbb_ones64(v, b), n);
+			v &= ~(vbb_pow2(b) - 1);
+			assert_int_equal(vbb_drop64(v), v & ~mask);
 		}
 	}
 }

@@ -28,6 +28,44 @@ static void test_loads_do_not_depend_on_cuts(void **state)
 	}
 }
 
+/* Each number is taken once and in order, and no number is passed over that is another. */
+static void test_a_scan_stops_at_what_is_another(void **state)
+{
+	uint64_t seen, nr, got;
+	uint8_t numbers[5 * 8];
+	struct test_cut cut;
+	size_t a, b, other;
+
+	(void)state;
+	for (other = 0; other <= 5; other++) {
+		memset(numbers, 0xee, sizeof(numbers));
+		if (other < 5)
+			numbers[8 * other + 7] = 0x12;
+		test_for_each_cut(&cut, numbers, sizeof(numbers), a, b) {
+			for (nr = 1; nr <= 5; nr++) {
+				struct vbb_cur c;
+				uint64_t left;
+
+				vbb_cur_init(&c, cut.seg, cut.nr_segs);
+				for (seen = 0; seen < nr; seen += (left - c.left) / 8) {
+					left = c.left;
+					got = vbb_cur_scan64(&c, nr - seen, 0xeeeeeeeeeeeeeeee);
+					assert_true(c.left < left && (left - c.left) % 8 == 0);
+					if (got != 0xeeeeeeeeeeeeeeee)
+						break;
+				}
+				if (other < nr) {
+					assert_int_equal(got, 0x12eeeeeeeeeeeeee);
+					assert_int_equal(c.left, sizeof(numbers) - 8 * (other + 1));
+				} else {
+					assert_int_equal(got, 0xeeeeeeeeeeeeeeee);
+					assert_int_equal(c.left, sizeof(numbers) - 8 * nr);
+				}
+			}
+		}
+	}
+}
+
 static void test_stores_do_not_depend_on_cuts(void **state)
 {
 	static const uint8_t blank[15];
@@ -98,6 +136,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_loads_do_not_depend_on_cuts),
+		cmocka_unit_test(test_a_scan_stops_at_what_is_another),
 		cmocka_unit_test(test_stores_do_not_depend_on_cuts),
 		cmocka_unit_test(test_length_is_a_sum_that_does_not_wrap),
 		cmocka_unit_test(test_only_empty_segments),

@@ -42,12 +42,13 @@ struct vbb_dec {
 	vbb_u64 budget;			/* see vbb_dec_set_budget() */
 	vbb_u64 limit_pfn;		/* the lower of the receiver's limit and the wire's */
 	vbb_u64 base_pfn;		/* bitmap: pfn of bit 0 */
+	vbb_u64 scale;			/* bitmap: pages of a bit */
+	vbb_u64 nr_inside;		/* bitmap: so many bits lie wholly below the limit */
 	vbb_u64 nr_words;		/* bitmap: words not yet loaded */
 	vbb_u64 nr_bits;		/* bitmap: bits loaded so far, those of word included */
 	vbb_u64 word;			/* bitmap: bits loaded and not yet given */
 	struct vbb_range run;		/* found, not yet given; may still grow */
 	int fault;			/* what ended it: 0 nothing yet, 1 the end, < 0 a fault */
-	vbb_u32 order;			/* bitmap: log2 of the pages of a bit */
 	bool pfns;			/* the old format */
 };
 

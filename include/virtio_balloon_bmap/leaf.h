@@ -80,20 +80,28 @@ static inline vbb_u64 vbb_shl(vbb_u64 v, vbb_u32 n)
 	return v << n;
 }
 
-/*
- * Number of the lowest set bit; v is not 0. Two halves, since 32-bit compilers call a library for
- * the whole.
- */
+/* Number of the lowest set bit; v is not 0 */
 static inline vbb_u32 vbb_ctz64(vbb_u64 v)
 {
+#if __SIZEOF_LONG__ == 8
+	return (vbb_u32)__builtin_ctzll(v);
+#else
+	/* two halves, since 32-bit compilers call a library for the whole */
 	return (vbb_u32)v ? (vbb_u32)__builtin_ctz((vbb_u32)v) :
 			    32 + (vbb_u32)__builtin_ctz((vbb_u32)(v >> 32));
+#endif
 }
 
 /* How many bits are set from bit b upwards without a gap; b at most 63 */
 static inline vbb_u32 vbb_ones64(vbb_u64 v, vbb_u32 b)
 {
 	return ~(v >> b) ? vbb_ctz64(~(v >> b)) : 64;
+}
+
+/* v without its lowest run of set bits: a carry goes through the run */
+static inline vbb_u64 vbb_drop64(vbb_u64 v)
+{
+	return v & (v + (v & (0 - v)));
 }
 
 /* Bits [b, b + n) set; b + n at most 64, n at least 1 */

@@ -193,6 +193,40 @@ static inline vbb_u64 vbb_cur_load64(struct vbb_cur *c)
 }
 
 /**
+ * vbb_cur_scan64() - load little-endian numbers as long as they are the same
+ * @c: the cursor; at least 8 * @nr bytes are left
+ * @nr: how many at most, at least 1
+ * @same: a number
+ *
+ * Stops behind the first number that is another, and may stop earlier: where the memory is cut.
+ *
+ * Return: the last number that was loaded; how far the cursor went on tells how many there were.
+ */
+static inline vbb_u64 vbb_cur_scan64(struct vbb_cur *c, vbb_u64 nr, vbb_u64 same)
+{
+	size_t whole, n = 0;
+	const vbb_u8 *p;
+	vbb_u64 v;
+
+	if (!vbb_cur_whole(c, 8))
+		return vbb_cur_load64(c);
+	whole = (c->seg[c->idx].len - c->off) / 8;
+	if (whole > nr)
+		whole = (size_t)nr;
+	p = vbb_cur_step(c, 0);
+	/*@ loop invariant 0 <= n < whole;
+	  @ loop assigns v, n;
+	  @ loop variant whole - n;
+	  @*/
+	do {
+		v = vbb_load64(p + 8 * n);
+		n++;
+	} while (v == same && n < whole);
+	vbb_cur_step(c, 8 * n);
+	return v;
+}
+
+/**
  * vbb_cur_store8() - store a byte and go on
  * @c: the cursor; at least 1 byte is left
  * @v: the byte

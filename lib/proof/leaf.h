@@ -93,6 +93,12 @@ static inline vbb_u64 vbb_sub(vbb_u64 a, vbb_u64 b);
   @*/
 static inline vbb_u32 vbb_ones64(vbb_u64 v, vbb_u32 b);
 
+/*@ assigns \nothing;
+  @ ensures v != 0 ==> \result < v;
+  @ ensures v == 0 ==> \result == 0;
+  @*/
+static inline vbb_u64 vbb_drop64(vbb_u64 v);
+
 /*@ requires n >= 1 && b + n <= 64;
   @ assigns \nothing;
   @*/

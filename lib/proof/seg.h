@@ -109,6 +109,16 @@ static inline vbb_u32 vbb_cur_load32(struct vbb_cur *c);
   @*/
 static inline vbb_u64 vbb_cur_load64(struct vbb_cur *c);
 
+/*@ requires \valid(c) && vbb_cur_ok(*c) && vbb_readable(c->seg, c->nr_segs);
+  @ requires nr >= 1 && c->left >= 8 * nr;
+  @ assigns c->idx, c->off, c->left;
+  @ ensures vbb_cur_ok(*c);
+  @ ensures left: \old(c->left) - 8 * nr <= c->left <= \old(c->left) - 8;
+  @ ensures numbers: (\old(c->left) - c->left) % 8 == 0;
+  @ ensures pos: vbb_pos(*c) == \old(vbb_pos(*c)) + (\old(c->left) - c->left);
+  @*/
+static inline vbb_u64 vbb_cur_scan64(struct vbb_cur *c, vbb_u64 nr, vbb_u64 same);
+
 /*@ requires \valid(c) && vbb_cur_ok(*c) && vbb_writable(c->seg, c->nr_segs) && c->left >= 1;
   @ assigns c->idx, c->off, c->left;
   @ ensures vbb_cur_ok(*c);

@@ -53,7 +53,7 @@
 (pop)
 (pop)
 
-(echo "vbb_ctz64: in two halves, of v & -v: at most 63, and that bit is set")
+(echo "vbb_ctz64: in two halves, where it is not one instruction: at most 63, and that bit is set")
 (push)
 ; what __builtin_ctz() promises of a 32-bit number that is not 0
 (declare-const low (_ BitVec 64))
@@ -88,6 +88,23 @@
 (pop)
 (push)
 (assert (and (bit v b) (= ones zero)))
+(check-sat)
+(pop)
+(pop)
+
+(echo "vbb_drop64: r = v & (v + (v & -v)): 0 of 0, else r < v; and what goes is the lowest run: from ctz on, ones")
+(push)
+(define-fun r () (_ BitVec 64) (bvand v (bvadd v (bvand v (bvneg v)))))
+(push)
+(assert (not (ite (= v zero) (= r zero) (bvult r v))))
+(check-sat)
+(pop)
+(push)
+; b is the lowest set bit, and n the first above it that is not set, or 64
+(assert (and (bvult b n) (bvule n top) (bit v b) (= zero (bvand v (bvsub (bvshl one b) one)))))
+(define-fun run () (_ BitVec 64) (bvsub (ite (= n top) zero (bvshl one n)) (bvshl one b)))
+(assert (and (= run (bvand v run)) (not (and (bvult n top) (bit v n)))))
+(assert (not (= r (bvand v (bvnot run)))))
 (check-sat)
 (pop)
 (pop)
