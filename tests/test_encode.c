@@ -812,7 +812,7 @@ static void test_broken_promise(void **state)
 				enc.len_max = len_max;
 				assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
 				assert_true(msg.len <= VBB_HDR_LEN + len_max);
-				for (i = VBB_HDR_LEN + len_max; i < sizeof(buf); i++)
+				for (i = VBB_HDR_LEN + (size_t)len_max; i < sizeof(buf); i++)
 					assert_int_equal(buf[i], 0xaa);
 			}
 		}
