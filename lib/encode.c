@@ -54,6 +54,20 @@ enum {
   @   (e.state != STATE_BAD ==> vbb_enc_cfg_ok(e.cfg));
   @*/
 
+/* Number by number: some compilers call memcpy() for all at once. */
+/*@ requires \valid(to) && \valid_read(from) && \separated(to, from);
+  @ assigns *to;
+  @ ensures *to == \old(*from);
+  @*/
+static void vbb_cur_copy(struct vbb_cur *to, const struct vbb_cur *from)
+{
+	to->seg = from->seg;
+	to->nr_segs = from->nr_segs;
+	to->idx = from->idx;
+	to->off = from->off;
+	to->left = from->left;
+}
+
 /* How much of the payload is still free, bytes */
 /*@ requires \valid_read(e) && e->len <= e->len_max;
   @ assigns \nothing;
@@ -126,7 +140,7 @@ static void vbb_enc_store_rec(struct vbb_cur *cur, vbb_u64 pfn, vbb_u32 order, v
 static void vbb_enc_rec_open(struct vbb_enc *e, vbb_u64 unit)
 {
 	e->msg.nr_bitmaps = vbb_add(e->msg.nr_bitmaps, 1);
-	e->rec = e->cur;
+	vbb_cur_copy(&e->rec, &e->cur);
 	e->rec_pfn = vbb_shl(unit, e->rec_order);
 	e->rec_words = 1;
 	vbb_enc_store64(e, 0);
@@ -145,9 +159,10 @@ static void vbb_enc_rec_open(struct vbb_enc *e, vbb_u64 unit)
   @*/
 static void vbb_enc_rec_close(struct vbb_enc *e)
 {
-	struct vbb_cur rec = e->rec;
+	struct vbb_cur rec;
 
-	e->last = e->cur;
+	vbb_cur_copy(&rec, &e->rec);
+	vbb_cur_copy(&e->last, &e->cur);
 	vbb_enc_store64(e, e->word);
 	vbb_enc_store_rec(&rec, e->rec_pfn, e->rec_order, e->rec_words);
 }
@@ -170,7 +185,7 @@ static void vbb_enc_rec_begin(struct vbb_enc *e, vbb_u64 unit, vbb_u32 order)
 {
 	if (e->rec_words && e->rec_order == order && unit >= e->word_unit &&
 	    unit - e->word_unit <= 64) {
-		e->cur = e->last;
+		vbb_cur_copy(&e->cur, &e->last);
 		e->len -= 8;
 		return;
 	}
@@ -824,7 +839,7 @@ int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs)
 	if (e->state != STATE_CLOSED)
 		return VBB_E_STATE;
 	vbb_cur_init(&e->cur, seg, nr_segs);
-	e->hdr = e->cur;
+	vbb_cur_copy(&e->hdr, &e->cur);
 	if (e->cfg.formats == VBB_FMT_PFNS) {
 		if (e->cur.left < 4)
 			return VBB_E_TOOSMALL;

@@ -467,14 +467,23 @@ vbb_u64 vbb_plan_late_words_with(const struct vbb_plan *p, const struct vbb_rang
 	return vbb_late_words(&late);
 }
 
+/* Words of runs at an order, given as a power of two. Not all begin with 0, which would be memset(). */
+static void vbb_order_add(vbb_u32 *nr_words, vbb_u64 *seen, vbb_u64 unit, vbb_u32 nr)
+{
+	vbb_u32 order = vbb_ctz64(unit);
+
+	nr_words[order] = (*seen & unit ? nr_words[order] : 0) + nr;
+	*seen |= unit;
+}
+
 /*
  * Orders at which a run begins or ends that is not too short for them. Not those, highest first,
  * whose runs take but few words in records of their own.
  */
 static vbb_u64 vbb_plan_orders(const struct vbb_plan *p, vbb_u64 few)
 {
-	vbb_u32 nr_words[VIRTIO_BALLOON_REC_ORDER_MAX + 2] = { 0 }, order;
-	vbb_u64 orders = 0;
+	vbb_u32 nr_words[VIRTIO_BALLOON_REC_ORDER_MAX + 2], order;
+	vbb_u64 orders = 0, seen = 0;
 	size_t i;
 
 	for (i = 0; i < p->nr_left; i++) {
@@ -482,11 +491,13 @@ static vbb_u64 vbb_plan_orders(const struct vbb_plan *p, vbb_u64 few)
 		vbb_u64 low = vbb_low_bit(r->pfn), end_low = vbb_low_bit(vbb_run_end(r));
 
 		if (low && low <= r->nr_pages)
-			nr_words[vbb_ctz64(low)] += vbb_run_words(r);
+			vbb_order_add(nr_words, &seen, low, vbb_run_words(r));
 		if (end_low <= r->nr_pages)
-			nr_words[vbb_ctz64(end_low)] += vbb_run_words(r);
+			vbb_order_add(nr_words, &seen, end_low, vbb_run_words(r));
 	}
 	for (order = VIRTIO_BALLOON_REC_ORDER_MAX + 1; order; order--) {
+		if (!(seen & vbb_pow2(order - 1)))
+			continue;
 		if (nr_words[order - 1] > few)
 			orders |= vbb_pow2(order - 1);
 		else
@@ -771,15 +782,15 @@ static bool vbb_plan_count_simple(struct vbb_plan *p, vbb_u64 *nr_words)
 	if (p->one_words && vbb_bitmap_words(p->one_words) <= all.nr_words) {
 		p->first_phase = VBB_PHASE_ONE;
 		*nr_words = vbb_bitmap_words(p->one_words);
-		if (64 * (1 + one) <= least + least / 256 + 63)
+		if (64 * (1 + one) <= least + vbb_shr(least, 8) + 63)
 			return true;
 		least = vbb_plan_least(p);
-		if (1 + one <= least || *nr_words <= least + least / 50)
+		if (1 + one <= least || 50 * *nr_words <= 51 * least)
 			return true;
 	} else {
-		if (64 * all.nr_words <= least + least / 64 + 63)
+		if (64 * all.nr_words <= least + vbb_shr(least, 6) + 63)
 			return true;
-		least /= 64;
+		least = vbb_shr(least, 6);
 	}
 	p->least = least;
 	p->first_phase = VBB_PHASE_ORDERS;
