@@ -467,7 +467,7 @@ vbb_u64 vbb_plan_late_words_with(const struct vbb_plan *p, const struct vbb_rang
 	return vbb_late_words(&late);
 }
 
-/* Words of runs at an order, given as a power of two. Not all begin with 0, which would be memset(). */
+/* Words of runs at an order, given as a power of two; all at 0 to begin with would be memset(). */
 static void vbb_order_add(vbb_u32 *nr_words, vbb_u64 *seen, vbb_u64 unit, vbb_u32 nr)
 {
 	vbb_u32 order = vbb_ctz64(unit);
