@@ -580,15 +580,20 @@ static vbb_u64 clock_ns(clockid_t id)
 	return (vbb_u64)ts.tv_sec * SEC + (vbb_u64)ts.tv_nsec;
 }
 
+/* What the machine takes for itself is counted as ours: one quiet wait is enough. */
 static void assert_sleeps(struct vbb_transport *t)
 {
-	vbb_u64 wall = clock_ns(CLOCK_MONOTONIC), cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+	vbb_u64 wall, cpu, least = SEC;
 
-	assert_int_equal(vbb_transport_wait(t, SEC / 50), VBB_E_AGAIN);
-	wall = clock_ns(CLOCK_MONOTONIC) - wall;
-	cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
-	assert_in_range(wall, SEC / 50, 10 * SEC);
-	assert_in_range(cpu, 0, SEC / 100);
+	for (int i = 0; i < 5 && least > SEC / 100; i++) {
+		wall = clock_ns(CLOCK_MONOTONIC);
+		cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID);
+		assert_int_equal(vbb_transport_wait(t, SEC / 50), VBB_E_AGAIN);
+		cpu = clock_ns(CLOCK_THREAD_CPUTIME_ID) - cpu;
+		assert_in_range(clock_ns(CLOCK_MONOTONIC) - wall, SEC / 50, 10 * SEC);
+		least = cpu < least ? cpu : least;
+	}
+	assert_in_range(least, 0, SEC / 100);
 }
 
 struct sleeper {

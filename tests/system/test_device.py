@@ -629,7 +629,9 @@ class Captures(Case):
         self.addCleanup(folder.cleanup)
         self.path = os.path.join(folder.name, "capture.pcapng")
 
-    def packets(self):
+    def packets(self, rig):
+        """What is in the file: the device writes it before it looks for questions."""
+        rig.device.counters()
         packets, _, complaint = wireshark.dump(self.vbb, self.path)
         self.assertEqual(complaint, "")
         return list(packets.values())
@@ -641,7 +643,7 @@ class Captures(Case):
                 if v.command == ["decode"] and not v.options and 0 < len(v.data) < MIB]
         for data in sent:
             rig.send(rig.deflate, data, cuts=(len(data) // 3, len(data) // 2))  # which discards nothing
-        packets = self.packets()
+        packets = self.packets(rig)
         self.assertEqual([(p["len"], p["in_len"]) for p in packets[::2]], [(len(data), 16) for data in sent])
         self.assertEqual({p["role"] for p in packets}, {"deflate"})
         faults = collections.Counter(p["fault"]["name"] for p in packets if "fault" in p)
@@ -659,7 +661,7 @@ class Captures(Case):
             message = pfns([1, 2, 3]) if features == OLD else bitmap([1, 2, 3])
             rig.send(rig.deflate, message)
             rig.send(rig.inflate, records(block(5)))
-            first, *_, last = (p for p in self.packets() if p["kind"] == "message")
+            first, *_, last = (p for p in self.packets(rig) if p["kind"] == "message")
             self.assertEqual((first["role"], first["nr_pages"], first["nr_runs"]), ("deflate", 3, 1))
             self.assertEqual((last.get("fault") or {}).get("name"), "FORMAT" if features == BITMAP else None)
 
@@ -670,7 +672,7 @@ class Captures(Case):
         head = rig.inflate.add([(BUFFER, 2 * MIB), (BUFFER, 2 * MIB)], [(BUFFER + 2 * MIB, 16)])
         rig.inflate.kick()
         self.assertEqual(rig.inflate.wait(60), (head, 16))
-        message, _ = self.packets()
+        message, _ = self.packets(rig)
         self.assertEqual((message["len"], message["fault"]["name"]), (4 * MIB, "LEN"))
         self.assertLess(os.path.getsize(self.path), 1.1 * MIB)
 
