@@ -6,7 +6,9 @@
 #include <linux/blk_types.h>
 #include <linux/err.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/kernel.h>
+#include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/shrinker.h>
 #include <linux/version.h>
@@ -21,6 +23,24 @@
 #endif
 #define NR_PAGE_ORDERS (MAX_PAGE_ORDER + 1)
 #endif
+
+/*
+ * Take one certain page, which is free; __free_page() gives it back. Nothing is reclaimed, and the
+ * page need not stay free. Memory's type is no longer said where there are ACR_FLAGS.
+ */
+static inline int vbb_alloc_contig_page(const struct page *page)
+{
+#ifdef CONFIG_CONTIG_ALLOC
+	const unsigned long pfn = page_to_pfn(page);
+#ifdef ACR_FLAGS_NONE
+	return alloc_contig_range(pfn, pfn + 1, ACR_FLAGS_NONE, __GFP_NOWARN);
+#else
+	return alloc_contig_range(pfn, pfn + 1, MIGRATE_MOVABLE, __GFP_NOWARN);
+#endif
+#else
+	return -EOPNOTSUPP;
+#endif
+}
 
 /* 6.10: a block device's inode is found by its mapping. All of them are in one file system. */
 static inline struct super_block *vbb_bdev_super(struct block_device *bdev)

@@ -74,6 +74,8 @@ struct vbb_requests_counters {
 	u64 walk_steps_late_max;	/* ended after the request's CANCEL, at most */
 	u64 walk_pages;			/* named */
 	u64 walk_runs;			/* runs of pages found in all steps */
+	u64 walk_drained_pages;		/* that were in per-CPU lists at the start */
+	u64 walk_drain_ns;		/* time to empty these, which is part of walk_ns */
 	u64 walk_ns;			/* time in the worker */
 	u64 walk_last_ns;		/* of it, for the last request */
 	u64 walk_lock_ns;		/* time with a zone's lock held */
@@ -372,6 +374,8 @@ static void vbb_requests_count_walk(struct vbb_requests *r)
 	c->walk_steps += w->nr_steps;
 	c->walk_steps_late_max = max(c->walk_steps_late_max, w->nr_steps_late);
 	c->walk_runs += w->nr_runs;
+	c->walk_drained_pages += w->nr_drained;
+	c->walk_drain_ns += w->drain_ns;
 	c->walk_lock_ns += w->lock_ns;
 	c->walk_lock_ns_max = max(c->walk_lock_ns_max, w->lock_ns_max);
 	c->walk_last_lock_ns_max = w->lock_ns_max;
@@ -680,6 +684,8 @@ static const struct {
 	VBB_COUNTER(walk_steps_late_max),
 	VBB_COUNTER(walk_pages),
 	VBB_COUNTER(walk_runs),
+	VBB_COUNTER(walk_drained_pages),
+	VBB_COUNTER(walk_drain_ns),
 	VBB_COUNTER(walk_ns),
 	VBB_COUNTER(walk_last_ns),
 	VBB_COUNTER(walk_lock_ns),

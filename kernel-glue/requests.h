@@ -30,6 +30,10 @@ struct vbb_walk {
 	unsigned int nr;		/* of them in use */
 	unsigned int pos;		/* of these, taken by the caller */
 	bool over;			/* there is nothing more to look at */
+	bool drains;			/* per-CPU lists are emptied where they hold much */
+	u64 rest_until_ns;		/* after a walk with such a one */
+	u64 nr_drained;			/* pages that were in them, and are no longer */
+	u64 drain_ns;			/* time that this took */
 	u64 nr_runs;			/* found in all steps */
 	u64 nr_steps;			/* times that a zone's lock was taken */
 	u64 nr_steps_late;		/* of them, ended after the request had */

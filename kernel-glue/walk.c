@@ -3,15 +3,18 @@
  * Unused pages are those in the buddy allocator. The walk looks at page frames in ascending order
  * and not at free lists: a frame number stays where it is when a lock is dropped, however blocks
  * split, merge and move between lists meanwhile; runs come out sorted and merged, so that few words
- * name them; and a large block costs one look. What per-CPU lists hold is left out: no function
- * that modules have empties them, and they are small.
+ * name them; and a large block costs one look. What per-CPU lists hold is not seen: where that is
+ * much, the kernel is made to give it back before.
  */
 #include <linux/align.h>
+#include <linux/cpumask.h>
 #include <linux/ktime.h>
+#include <linux/list.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mmzone.h>
 #include <linux/nodemask.h>
+#include <linux/percpu.h>
 #include <linux/slab.h>
 
 #include <virtio_balloon_bmap/wire.h>
@@ -24,6 +27,10 @@
 
 /* Frames looked at between two looks at the clock */
 #define VBB_WALK_CLOCK 64
+
+/* Pages in a zone's per-CPU lists that are worth a drain, and how long there is none after one */
+#define VBB_WALK_LISTED_MIN (SZ_4M >> PAGE_SHIFT)
+#define VBB_WALK_REST_NS NSEC_PER_SEC
 
 /* log2 of the window's units in a page */
 #define VBB_WALK_UNIT_SHIFT (PAGE_SHIFT - VIRTIO_BALLOON_PAGE_SHIFT_MIN)
@@ -60,11 +67,67 @@ void vbb_walk_begin(struct vbb_walk *w, u64 first, u64 nr_frames)
 	w->nr = 0;
 	w->pos = 0;
 	w->over = false;
+	w->drains = ktime_get_ns() >= w->rest_until_ns;
+	w->nr_drained = 0;
+	w->drain_ns = 0;
 	w->nr_runs = 0;
 	w->nr_steps = 0;
 	w->nr_steps_late = 0;
 	w->lock_ns = 0;
 	w->lock_ns_max = 0;
+}
+
+static unsigned long vbb_walk_nr_listed(const struct zone *zone)
+{
+	unsigned long nr_pages = 0;
+	unsigned int cpu;
+
+	for_each_online_cpu(cpu)
+		nr_pages += READ_ONCE(per_cpu_ptr(zone->per_cpu_pageset, cpu)->count);
+	return nr_pages;
+}
+
+/* The free block of an order that is taken last, where all around can be moved; or NULL */
+static struct page *vbb_walk_last(struct zone *zone, unsigned int order)
+{
+	struct list_head *list = &zone->free_area[order].free_list[MIGRATE_MOVABLE];
+	struct page *page = NULL;
+
+	spin_lock_irq(&zone->lock);
+	if (!list_empty(list))
+		page = list_last_entry(list, struct page, buddy_list);
+	spin_unlock_irq(&zone->lock);
+	return page;
+}
+
+/*
+ * Empty a zone's per-CPU lists, if they hold much. The kernel does so for whoever wants certain
+ * pages, which have to be in no list: so one is wanted that is free already, and at once no longer.
+ * Small blocks come first, as the rest of one comes back page by page, into a list. It fails where
+ * something around the page cannot be moved, and where others are quicker; then the next may do.
+ */
+static void vbb_walk_drain(struct vbb_walk *w, struct zone *zone)
+{
+	unsigned long nr_before = vbb_walk_nr_listed(zone), nr_after;
+	u64 begin_ns = ktime_get_ns();
+	unsigned int order;
+	struct page *page;
+
+	if (nr_before < VBB_WALK_LISTED_MIN)
+		return;
+	for (order = 0; order < NR_PAGE_ORDERS; order++) {
+		page = vbb_walk_last(zone, order);
+		if (page && !vbb_alloc_contig_page(page)) {
+			__free_page(page);
+			break;
+		}
+		if (vbb_walk_nr_listed(zone) < VBB_WALK_LISTED_MIN)
+			break;
+	}
+	nr_after = vbb_walk_nr_listed(zone);
+	w->nr_drained += nr_before - min(nr_before, nr_after);
+	w->rest_until_ns = ktime_get_ns() + VBB_WALK_REST_NS;
+	w->drain_ns += ktime_get_ns() - begin_ns;
 }
 
 /* The order of the free block that begins with a page, under the zone's lock; or -1 */
@@ -183,6 +246,9 @@ void vbb_walk_step(struct vbb_walk *w)
 
 	w->nr = 0;
 	w->pos = 0;
+	if (w->drains && !w->pfn && populated_zone(zone) && w->first <= zone->zone_start_pfn &&
+	    end == zone_end_pfn(zone))
+		vbb_walk_drain(w, zone);
 	w->pfn = max3(w->pfn, w->first, zone->zone_start_pfn);
 	if (populated_zone(zone) && w->pfn < end) {
 		vbb_walk_zone(w, zone, end);

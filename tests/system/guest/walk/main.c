@@ -2,7 +2,7 @@
 /*
  * The driver's walk for unused pages (kernel-glue/walk.c) without a device: to read debugfs
  * vbb_walk walks once, and tells what came of it. Some pages in between are held, and must not be
- * named.
+ * named. vbb_walk_listed are single pages that are taken and given back before.
  */
 #include <linux/bitmap.h>
 #include <linux/debugfs.h>
@@ -26,6 +26,7 @@ static struct vbb_walk walk;
 static unsigned long *held;
 static LIST_HEAD(held_pages);
 static struct dentry *file;
+static u32 nr_listed;
 
 /* What NR_FREE_PAGES says lags behind: each processor counts up to 125 pages a zone for itself. */
 static u64 vbb_walk_test_nr_free(void)
@@ -41,6 +42,22 @@ static u64 vbb_walk_test_nr_free(void)
 				nr += zone_page_state_snapshot(&zones[i], NR_FREE_PAGES);
 	}
 	return nr;
+}
+
+/* They go into per-CPU lists, and stay there as far as these may be so long. */
+static void vbb_walk_test_list(void)
+{
+	struct page *page, *next;
+	LIST_HEAD(pages);
+	u32 i;
+
+	for (i = 0; i < nr_listed; i++) {
+		page = alloc_page(GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+		if (page)
+			list_add(&page->lru, &pages);
+	}
+	list_for_each_entry_safe(page, next, &pages, lru)
+		__free_page(page);
 }
 
 /* Pages that went to anybody, and came back, since the guest booted */
@@ -60,9 +77,12 @@ static u64 vbb_walk_test_nr_moved(void)
 static int vbb_walk_test_show(struct seq_file *m, void *unused)
 {
 	u64 nr_named = 0, nr_held = 0, nr_back = 0, last = 0;
-	u64 nr_free = vbb_walk_test_nr_free(), nr_moved = vbb_walk_test_nr_moved();
+	u64 nr_free, nr_moved;
 	unsigned int i;
 
+	vbb_walk_test_list();
+	nr_free = vbb_walk_test_nr_free();
+	nr_moved = vbb_walk_test_nr_moved();
 	for (vbb_walk_begin(&walk, 0, 0); !walk.over; cond_resched()) {
 		vbb_walk_step(&walk);
 		for (i = 0; i < walk.nr; i++) {
@@ -78,6 +98,7 @@ static int vbb_walk_test_show(struct seq_file *m, void *unused)
 	seq_printf(m, "named %llu\nheld %llu\nback %llu\n", nr_named, nr_held, nr_back);
 	seq_printf(m, "free %llu\nfree_after %llu\nmoved %llu\n", nr_free, vbb_walk_test_nr_free(),
 		   vbb_walk_test_nr_moved() - nr_moved);
+	seq_printf(m, "drained %llu\ndrain_ns %llu\n", walk.nr_drained, walk.drain_ns);
 	seq_printf(m, "runs %llu\nsteps %llu\n", walk.nr_runs, walk.nr_steps);
 	seq_printf(m, "lock_ns %llu\nlock_ns_max %llu\n", walk.lock_ns, walk.lock_ns_max);
 	return 0;
@@ -119,6 +140,7 @@ static int __init vbb_walk_test_init(void)
 		}
 	}
 	file = debugfs_create_file("vbb_walk", 0444, NULL, NULL, &vbb_walk_test_fops);
+	debugfs_create_u32("vbb_walk_listed", 0644, NULL, &nr_listed);
 	return 0;
 
 fail:
@@ -130,6 +152,7 @@ module_init(vbb_walk_test_init);
 static void __exit vbb_walk_test_exit(void)
 {
 	debugfs_remove(file);
+	debugfs_lookup_and_remove("vbb_walk_listed", NULL);
 	vbb_walk_test_free();
 }
 module_exit(vbb_walk_test_exit);
