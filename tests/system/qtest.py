@@ -134,6 +134,10 @@ class Machine(Child):
     def fill(self, addr, length, value):
         self.command("memset", addr, length, value)
 
+    def discards(self, allowed):
+        """Forbids discards, as VFIO does, or allows them again."""
+        self.command("discards", "on" if allowed else "off")
+
     def reg(self, offset):
         return int(self.command("readl", REGISTERS + offset), 16)
 

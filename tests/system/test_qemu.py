@@ -17,7 +17,7 @@ import time
 import qtest_migration
 import tap
 from harness import MIB, QmpError
-from qtest import (BALLOON, DATA, DEFLATE, DROP_CACHE, HOST_REQ_VQ, INFLATE, MALFORMED,
+from qtest import (BALLOON, DATA, DEFLATE, DROP_CACHE, HOST_REQ_VQ, INFLATE, INHIBITED, MALFORMED,
                    Machine, NR_HOSTILE, OK, PAGE_BITMAP, PAGE_LEN, PAGES_PER_MIB, PAGE_RECORDS, PARTIAL,
                    PciMachine, Peer, RECORDS, RING_RESET, VALUES, VERSION_1, bitmap, extents,
                    header, hostile, no_faults)
@@ -226,6 +226,33 @@ def test_backends(rig):
                     expected = 0 if gone else 0xa5
                     check(memory[page * PAGE_LEN] == expected, f"{backend}: page {page:x}")
                 no_faults(machine)
+
+
+def test_inhibited(rig):
+    """While anyone forbids discards nothing goes, and the result says so; afterwards all is as before."""
+    machine = rig.machine()
+    machine.populate()
+    machine.start()
+    machine.fill(0, 24 * MIB, 0xa5)
+    before = machine.host_len()
+
+    def refused():
+        for runs in ([(DATA, 64)], [(0x100, 1), (0x1000, 2048)], [(DATA, 64), (machine.mem_len // PAGE_LEN, 1)]):
+            check(machine.inflate(extents(runs))[:2] == (0, INHIBITED), f"{runs}: the result")
+        check(machine.inflate(extents([(DATA, 64)]), DEFLATE)[:2] == (64, OK), "deflate's result")
+        check(machine.read(0, 24 * MIB) == b"\xa5" * (48 * MIB), "memory is not what it was")
+        check(machine.host_len() == before and not machine.property("discards"), "something was discarded")
+
+    machine.discards(False)
+    machine.discards(False)
+    refused()
+    machine.discards(True)
+    refused()
+    machine.discards(True)
+    check(machine.inflate(extents([(DATA, 64)])) == (64, OK, 12), "and then")
+    check(before - machine.host_len() == 64 * PAGE_LEN, "not freed")
+    check(not any(machine.read(DATA * PAGE_LEN, 64 * PAGE_LEN)), "not empty")
+    no_faults(machine)
 
 
 def test_malformed(rig):
@@ -502,7 +529,7 @@ def main():
     if not options.list and not options.qemu:
         options.qemu = script("qemu")
     tests = [test_features, test_stock_features, test_request_queue, test_inflate, test_old_format, test_not_ram,
-             test_rom, test_backends, test_host_pages, test_malformed, test_cuts, test_stall, test_reset,
+             test_rom, test_backends, test_host_pages, test_inhibited, test_malformed, test_cuts, test_stall, test_reset,
              test_queue_reset, test_unplug, test_broken_ring, test_balloon, test_trace, test_old_machines,
              test_stop, *qtest_migration.TESTS]
     plan = [(test.__name__[5:].replace("_", " "), lambda log: Rig(options, log), test, (), {})
