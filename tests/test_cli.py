@@ -22,6 +22,7 @@ import vbb_oracle as oracle  # noqa: E402  # pylint: disable=wrong-import-positi
 import vector  # noqa: E402  # pylint: disable=wrong-import-position
 
 SPEC = HERE.parent / "docs" / "spec.md"
+MANUAL = HERE.parent / "docs" / "man" / "vbb.1"
 VBB = "vbb"
 CASES = int(os.environ.get("VBB_CASES", "500"))
 USAGE, DATA, NOINPUT, IOERR = 64, 65, 66, 74
@@ -242,6 +243,20 @@ class Statuses(unittest.TestCase):
             self.assertEqual((result.returncode, result.stderr), (0, b""))
             self.assertTrue(result.stdout.startswith(" ".join(["Usage: vbb", *command]).encode()))
         self.assertRegex(vbb("--version").stdout.decode(), r"\Avbb \d+\.\d+\.\d+\n\Z")
+
+    def test_manual(self):
+        """The manual has every command, and each option that a command's help has; and lists no others."""
+        parts = re.split(r"^\.S[hs] (.*)\n", MANUAL.read_text(encoding="ascii"), flags=re.M)
+        sections = {name.removeprefix("vbb "): text for name, text in zip(parts[1::2], parts[2::2])}
+        commands = re.findall(r"^  ([a-z]+) ", vbb("--help").stdout.decode(), re.M)
+        self.assertIn("decode", commands)
+        for command in commands:
+            told = set(re.findall(r"(?<![\w-])--([a-z][a-z-]*)", vbb(command, "--help").stdout.decode()))
+            with self.subTest(command):
+                listed, named = (set(re.findall(r"(?:Fl |, )-([a-z][a-z-]+)", text)) for text in (
+                    "\n".join(re.findall(r"^\.It .*", sections[command], re.M)), sections[command]))
+                self.assertEqual(listed - told, set())
+                self.assertEqual(told - named, {"help"} - named)
 
     def test_usage(self):
         for args in ([], ["nothing"], ["--nothing"], ["decode", "--nothing"], ["decode", "a", "b"],
