@@ -53,7 +53,8 @@ class Guest(LinuxGuest):
                 "-kernel", kernel / image, "-initrd", ramdisk, "-append",
                 " ".join(["console=ttyS0", "vbb_tty=/dev/ttyS1", "printk.time=0", "panic=-1",
                           "no_console_suspend", "nowatchdog",
-                          "rcupdate.rcu_cpu_stall_suppress=1", *append]),
+                          # the kernel gives up where the host does not run it for some ticks
+                          "no_timer_check", "rcupdate.rcu_cpu_stall_suppress=1", *append]),
                 "-action", "reboot=shutdown",
                 "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
                 "-chardev", f"socket,id=agent,fd={theirs.fileno()}", "-serial", "chardev:agent",
