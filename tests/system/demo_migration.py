@@ -7,7 +7,9 @@ them alike. scripts/demo-migration builds what this needs and calls it. MiB are 
 """
 
 import argparse
+import concurrent.futures
 import contextlib
+import ctypes
 import json
 import math
 import mmap
@@ -20,7 +22,7 @@ import time
 
 from demo_common import bars, first_value, machine, mem_available, say, size, spread, verdict
 from harness import HarnessError, MIB
-from qemuguest import Guest
+from qemuguest import BALLOON, Guest
 
 GIB = 1 << 30
 HELD_MIB = 8
@@ -35,6 +37,7 @@ PAIRS = {"none": ("virtio-balloon-pci", "stock", ()),
 BALLOON_PAIRS = ("stock", "ours")
 GUESTS = ("idle", "filled", "churn")
 MADV_POPULATE_WRITE = 23
+NR_CPUS = len(os.sched_getaffinity(0))
 EVERY_SECOND = "every-second-page"
 
 # At most: ratio, and what it is. Medians; init is init_on_alloc.
@@ -49,6 +52,10 @@ TARGETS = (
     ("inflate_{three}_filled_init1_of_stock", 0.7, "inflate 3 of 4 GiB filled, of the stock pair"),
     ("inflate_{half}_every-second-page_init{init}_of_stock", 1.0, "inflate 1.5 GiB, every second page held, of the stock pair"),
 )
+WHERE = """\
+Where bytes go: "pages" were sent with their 4 KiB, "zero pages" are a few bytes each, "left out" are MiB that the guest named as unused.
+Where time goes: total = MiB sent / (MiB/s). With half of all memory in use and written at least half of the bytes have to be sent that are
+sent without a hint, and what is written meanwhile is sent again."""
 CANNOT_SAY = """\
 One machine, both ends of each migration on it, over a Unix socket. {guest} So these figures compare; they do not
 say how long anything takes elsewhere. A guest under TCG clears and writes memory several times as slowly as on hardware,
@@ -71,8 +78,19 @@ class Reserve:
         for length in lengths if self.wanted else ():
             memory = mmap.mmap(-1, length, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
             memory.madvise(mmap.MADV_HUGEPAGE)
-            memory.madvise(MADV_POPULATE_WRITE)
+            self.populate(memory, length)
             self.maps.append(memory)
+
+    @staticmethod
+    def populate(memory, length):
+        """All CPUs do it; Python's own madvise() would keep them from that."""
+        madvise = ctypes.CDLL(None).madvise
+        address, part = ctypes.addressof(ctypes.c_char.from_buffer(memory)), length // NR_CPUS & -mmap.PAGESIZE
+        with concurrent.futures.ThreadPoolExecutor(NR_CPUS) as pool:
+            for number in range(NR_CPUS):
+                end = length if number == NR_CPUS - 1 else part * (number + 1)
+                pool.submit(madvise, ctypes.c_void_p(address + part * number), ctypes.c_size_t(end - part * number),
+                            MADV_POPULATE_WRITE)
 
     def give(self):
         """Frees one of these lengths."""
@@ -101,8 +119,9 @@ class Bench:
         mem_len = self.args.guest_mem
         with contextlib.ExitStack() as stack:
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="vbb-demo-"))
-            touched = mem_len // 16 if kind == "idle" else mem_len
-            self.reserve.take(touched, touched)
+            few, touched = mem_len // 16, mem_len // 16 if kind == "idle" else mem_len
+            # of a guest that was filled, ours sends less than that
+            self.reserve.take(few if (pair, kind) == ("ours", "filled") else touched, touched)
             source = stack.enter_context(self.guest(pair, mem_len, init))
             self.reserve.give()
             source.hold(HELD_MIB)
@@ -117,6 +136,9 @@ class Bench:
             source.qmp.execute("migrate-set-parameters", **{"max-bandwidth": 0})
             self.reserve.give()
             info = source.migrate(uri, self.args.timeout)
+            left_out = 0
+            if pair == "ours":
+                left_out = source.qmp.execute("qom-get", path=f"{BALLOON}/virtio-backend", property="unused-bytes")
             destination.arrive(source)
             wrong = destination.verify()
             if kind == "churn":
@@ -126,7 +148,8 @@ class Bench:
             ram = info["ram"]
             return {"total_ms": info["total-time"], "downtime_ms": info["downtime"],
                     "sent_mb": round(ram["transferred"] / MIB, 1), "normal_pages": ram["normal"],
-                    "zero_pages": ram["duplicate"], "intact": not wrong}, wrong
+                    "zero_pages": ram["duplicate"], "rounds": ram["dirty-sync-count"], "left_out_mb": left_out // MIB,
+                    "intact": not wrong}, wrong
 
     def resize(self, guest, target_len):
         """Lets the guest reach the target; returns how many ms that took, and how many of the kernel's QEMU took."""
@@ -228,18 +251,21 @@ def measure(args):
     say(f"accelerator: {accel['accel']}")
     results = {"migrate": [], "balloon": []}
     lost = []
-    for rep in range(args.reps):
-        say(f"-- round {rep + 1} of {args.reps}")
-        for function, case, init in plan(args):
-            pairs = list(PAIRS if function == "migrate" else BALLOON_PAIRS)
-            for pair in pairs[rep % len(pairs):] + pairs[:rep % len(pairs)]:
-                result, wrong = getattr(bench, function)(pair, case, init)
-                keys = {"guest": case} if function == "migrate" else {"guest": case[0], "inflate_mb": case[2] // MIB}
-                run = {"pair": pair, **keys, "init_on_alloc": init, "rep": rep, **result}
-                results[function].append(run)
-                if wrong:
-                    lost.append(f"{run}: {wrong}")
-                say(f"{time.monotonic() - begin:5.0f} s  {pair:5} {progress(run)}, {'DATA LOST' if wrong else 'data intact'}")
+    try:
+        for rep in range(args.reps):
+            say(f"-- round {rep + 1} of {args.reps}")
+            for function, case, init in plan(args):
+                pairs = list(PAIRS if function == "migrate" else BALLOON_PAIRS)
+                for pair in pairs[rep % len(pairs):] + pairs[:rep % len(pairs)]:
+                    result, wrong = getattr(bench, function)(pair, case, init)
+                    keys = {"guest": case} if function == "migrate" else {"guest": case[0], "inflate_mb": case[2] // MIB}
+                    run = {"pair": pair, **keys, "init_on_alloc": init, "rep": rep, **result}
+                    results[function].append(run)
+                    if wrong:
+                        lost.append(f"{run}: {wrong}")
+                    say(f"{time.monotonic() - begin:5.0f} s  {pair:5} {progress(run)}, {'DATA LOST' if wrong else 'data intact'}")
+    except KeyboardInterrupt:
+        say("interrupted: the figures are those of the runs so far")
     data = {"machine": machine(accel["accel"] + ", " + accel["cpu"]), "guest_mem_mb": args.guest_mem // MIB, "reps": args.reps,
             "seconds": round(time.monotonic() - begin), "migrations": results["migrate"], "balloon": results["balloon"]}
     data["ratios"] = ratios(data)
@@ -292,7 +318,7 @@ def ratios(data):
 def table(data):
     """For a person: medians and ranges, what was to be reached, and what all this cannot say."""
     lines = [f"{'migrate':9} init {'pair':5} | {'total, ms (range)':>26} {'down, ms (range)':>21} {'MiB sent (range)':>27} "
-             f"{'pages':>8} {'zero pages':>10}"]
+             f"{'pages':>8} {'zero pages':>10} {'rounds':>6} {'left out':>8} {'MiB/s':>6}"]
     for kind in GUESTS:
         for init in (0, 1):
             for pair in PAIRS:
@@ -302,7 +328,10 @@ def table(data):
                     lines.append(f"{kind:9} {init:4} {pair:5} | {spread(column(runs, 'total_ms'), 0):>26} "
                                  f"{spread(column(runs, 'downtime_ms'), 0):>21} {spread(column(runs, 'sent_mb')):>27} "
                                  f"{statistics.median(column(runs, 'normal_pages')):8.0f} "
-                                 f"{statistics.median(column(runs, 'zero_pages')):10.0f}")
+                                 f"{statistics.median(column(runs, 'zero_pages')):10.0f} "
+                                 f"{statistics.median(column(runs, 'rounds')):6.0f} "
+                                 f"{statistics.median(column(runs, 'left_out_mb')):8.0f} "
+                                 f"{statistics.median(run['sent_mb'] * 1e3 / run['total_ms'] for run in runs):6.0f}")
     lines.append(f"{'inflate':17} {'MiB':>5} init {'pair':5} | {'inflate, ms (range)':>30} {'deflate, ms (range)':>27} "
                  f"{'device, ms':>10} {'MiB freed':>9}")
     for kind, inflate_mb in balloon_kinds(data["balloon"]):
@@ -323,6 +352,7 @@ def table(data):
         lines.append(f"The sizes meant are those of a guest of 8 GiB; this one has {data['guest_mem_mb']} MiB, and all sizes are "
                      "smaller or larger by as much.")
     nr_runs = len(data["migrations"]) + len(data["balloon"])
+    lines.append(WHERE)
     lines.append(f"{nr_runs} guests in {data['seconds']} s, {data['reps']} a line, taking turns; medians, and ranges")
     lines.append(", ".join(f"{name}: {value}" for name, value in data["machine"].items()))
     tcg = data["machine"]["guest"].startswith("tcg")
