@@ -110,6 +110,7 @@ static int vbb_dec_stop_pfn(struct vbb_dec *d)
   @ ensures d->cur.seg == seg && d->cur.nr_segs == nr_segs;
   @ ensures vbb_pos(d->cur) == vbb_before(seg, 0);
   @ ensures d->hdr.page_shift == 12 && d->hdr.format == 0 && d->pfns == 0;
+  @ ensures d->hdr.flag == 0 && d->hdr.bmap_len == 0;
   @ ensures d->nr_words == 0 && d->nr_bits == 0 && d->word == 0 && d->nr_inside == 0;
   @ ensures d->run.nr_pages == 0 && d->fault == 0;
   @ ensures d->cur.left == d->len && d->limit_pfn == cfg->limit_pfn;
@@ -183,6 +184,8 @@ static void vbb_dec_begin_bitmap(struct vbb_dec *d, vbb_u64 pfn, vbb_u32 order, 
   @ ensures \result == 0 ==> 12 <= h->page_shift <= 30;
   @ ensures \result == 0 ==> h->format == 0 || h->start_pfn == 0;
   @ ensures \result == 0 ==> h->format <= 2 && h->start_pfn < VBB_PFN_END;
+  @ ensures accepted: \result == 0 <==> vbb_accepted_fields(cfg->queue, cfg->records, h->cmd,
+  @   h->page_shift, h->flag, h->format, h->req_id, h->start_pfn);
   @*/
 static int vbb_hdr_check(const struct vbb_hdr *h, const struct vbb_dec_cfg *cfg, vbb_u64 *off)
 {
@@ -218,6 +221,8 @@ static int vbb_hdr_check(const struct vbb_hdr *h, const struct vbb_dec_cfg *cfg,
   @ ensures \result <= 0;
   @ ensures \result == 0 ==> h->bmap_len == left <= 0x100000;
   @ ensures \result == 0 && h->format != 0 ==> left % 8 == 0;
+  @ ensures accepted: h->flag <= 5 ==>
+  @   (\result == 0 <==> vbb_accepted_len(h->flag, h->format, h->bmap_len, left));
   @*/
 static int vbb_hdr_check_len(const struct vbb_hdr *h, vbb_u64 left)
 {
@@ -240,6 +245,9 @@ static int vbb_hdr_check_len(const struct vbb_hdr *h, vbb_u64 left)
   @ ensures safe: vbb_dec_ok(*d);
   @ ensures \result <= 0 && d->fault == \result;
   @ ensures limit: \result == 0 && cfg->limit_pfn != 0 ==> d->limit_pfn <= cfg->limit_pfn;
+  @ ensures accepted: \result == 0 <==>
+  @   vbb_accepted(cfg->queue, cfg->records, d->hdr.cmd, d->hdr.page_shift, d->hdr.flag,
+  @     d->hdr.format, d->hdr.req_id, d->hdr.start_pfn, d->hdr.bmap_len, d->cur.left);
   @*/
 int vbb_dec_init(struct vbb_dec *d, const struct vbb_dec_cfg *cfg, const struct vbb_seg *seg,
 		 size_t nr_segs)

@@ -41,7 +41,8 @@ enum {
   @     vbb_enc_rec_ok(rec, c, rec_words, rec_order) : 8 * rec_words <= len);
   @ predicate vbb_enc_open(struct vbb_enc e) =
   @   vbb_enc_cfg_ok(e.cfg) && vbb_enc_format_ok(e.format, e.cfg.formats) &&
-  @   vbb_enc_buf(e.cur, e.len, e.len_max) && vbb_plan_ok(e.plan) && e.nr_words <= 0x10000 &&
+  @   vbb_enc_buf(e.cur, e.len, e.len_max) && vbb_plan_ok(e.plan) &&
+  @   e.nr_words <= 3 * VBB_WORDS_MAX &&
   @   (e.format == VBB_FMT_PFNS ||
   @     vbb_enc_hdr_ok(e.hdr, e.cur, e.len) && vbb_enc_words(e.len, e.len_max)) &&
   @   (e.format == VBB_FMT_PFNS || e.format == VBB_FMT_VALUES ==> e.plan.nr_runs == 0) &&
@@ -271,7 +272,7 @@ static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 n
   @ assigns \nothing;
   @ ensures \result != 0 ==> e->len_max - e->len >= (rec->nr_words != 0 ? 16 : 8);
   @ ensures \result != 0 && rec->nr_words == 0 ==>
-  @   e->len_max - e->len >= 8 * vbb_rec_alone_words(*rec);
+  @   e->len_max - e->len >= 8 * VBB_ALONE(rec->pfn, rec->nr_pages);
   @*/
 static bool vbb_enc_has_room(const struct vbb_enc *e, const struct vbb_rec *rec)
 {
@@ -280,7 +281,7 @@ static bool vbb_enc_has_room(const struct vbb_enc *e, const struct vbb_rec *rec)
 
 /* Write the runs held back as records. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan);
-  @ requires e->format == VBB_FMT_RECORDS;
+  @ requires e->format == VBB_FMT_RECORDS && vbb_counted(e->plan);
   @ requires vbb_enc_rec_any(e->format, e->rec_words, e->rec, e->last, e->cur, e->rec_order,
   @   e->len);
   @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
@@ -308,6 +309,7 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 	  @ loop invariant any: vbb_enc_rec_any(e->format, e->rec_words, e->rec, e->last, e->cur,
 	  @   e->rec_order, e->len);
 	  @ loop invariant plan: vbb_plan_ok(e->plan);
+	  @ loop invariant given: vbb_given(e->plan) && vbb_between(e->plan);
 	  @ loop assigns rec, r, e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order,
 	  @   e->rec_pfn,
 	  @   e->rec, e->last, e->msg, e->plan;
@@ -327,7 +329,8 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 			  @   e->cur, e->rec_order,
 			  @   e->len, e->len_max);
 			  @ loop invariant plan: vbb_plan_ok(e->plan);
-			  @ loop invariant left: vbb_records_left(e->plan) ==
+			  @ loop invariant given: vbb_given(e->plan);
+			  @ loop invariant left: 0 <= vbb_records_left(e->plan) <=
 			  @   \at(vbb_records_left(e->plan), LoopEntry);
 			  @ loop assigns r, e->cur.idx, e->cur.off, e->cur.left, e->len,
 			  @   e->word_unit, e->word, e->msg, e->rec, e->rec_pfn, e->rec_words,
@@ -454,7 +457,7 @@ static void vbb_enc_flush(struct vbb_enc *e, bool end)
 
 /* Will the runs held back, and one more, surely find room? */
 /*@ requires \valid_read(e) && e->len <= e->len_max && vbb_plan_ok(e->plan);
-  @ requires e->nr_words <= 0x10000;
+  @ requires e->nr_words <= 3 * VBB_WORDS_MAX;
   @ requires \valid_read(more) && \separated(e, more) && vbb_range_ok(*more);
   @ assigns \nothing;
   @*/

@@ -46,7 +46,7 @@ enum {
 	STEP_BOTH,	/* HEAD, then TAIL */
 	STEP_KIND = 7,
 	STEP_FROM_OPEN = 8,
-	STEP_OPEN_SHIFT = 4,
+	STEP_OPENS = 16,	/* times the step to the state with an open bitmap */
 };
 
 /* The best ways up to a run */
@@ -57,45 +57,91 @@ struct vbb_ways {
 	vbb_u64 nr_words;	/* open: its words */
 };
 
+/*@ predicate vbb_ways_ok(struct vbb_ways w, integer nr) =
+  @   w.closed <= 0x8000 * nr && w.open <= VBB_NEVER && w.paid_end <= 0x400000000000000 &&
+  @   (w.open < VBB_NEVER ==> w.open <= 0x8000 * nr && w.nr_words <= VIRTIO_BALLOON_REC_BITMAP_MAX);
+  @ predicate vbb_least_ok(struct vbb_ways w, integer nr) =
+  @   w.closed <= nr && (w.open <= nr || w.open == VBB_NEVER) && w.paid_end <= VBB_PFN_END + 64;
+  @ predicate vbb_step_whole(integer step) = step == STEP_OPEN || step == STEP_COVER;
+  @*/
+
+/*@ requires 1 <= unit <= 0x8000000000000000;
+  @ assigns \nothing;
+  @ ensures pfn - unit < \result <= pfn;
+  @*/
 static vbb_u64 vbb_unit_down(vbb_u64 pfn, vbb_u64 unit)
 {
-	return pfn & ~(unit - 1);
+	return pfn - (pfn & (unit - 1));
 }
 
+/*@ requires 1 <= unit <= 0x8000000000000000 && pfn <= VBB_PFN_END;
+  @ assigns \nothing;
+  @ ensures pfn <= \result < pfn + unit;
+  @*/
 static vbb_u64 vbb_unit_up(vbb_u64 pfn, vbb_u64 unit)
 {
 	return vbb_unit_down(pfn + unit - 1, unit);
 }
 
 /* Words of a bitmap over [pfn, end) */
+/*@ requires pfn <= 0x400000000000000 && end <= VBB_PFN_END;
+  @ requires order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ assigns \nothing;
+  @ ensures none: end <= pfn ==> \result == 0;
+  @ ensures some: end > pfn ==> 1 <= \result <= VBB_PFN_END &&
+  @   \result * (64 * vbb_two(order)) < end - pfn + 64 * vbb_two(order);
+  @*/
 static vbb_u64 vbb_words(vbb_u64 pfn, vbb_u64 end, vbb_u32 order)
 {
+	/*@ assert vbb_two(order + 6) == 64 * vbb_two(order); */
 	return end > pfn ? vbb_shr(end - pfn - 1, order + 6) + 1 : 0;
 }
 
 /* Of (low, high] the number that divides by the highest power of two; low is below high. */
+/*@ assigns \nothing;
+  @ ensures \result <= high;
+  @ ensures low <= high ==> low <= \result;
+  @*/
 static vbb_u64 vbb_roundest(vbb_u64 low, vbb_u64 high)
 {
-	while ((high & (high - 1)) > low)
+	/*@ loop invariant high <= \at(high, Pre) && (low <= \at(high, Pre) ==> low <= high);
+	  @ loop assigns high;
+	  @ loop variant high;
+	  @*/
+	while ((high & vbb_sub(high, 1)) > low)
 		high &= high - 1;
 	return high;
 }
 
 /* The lowest set bit alone */
+/*@ assigns \nothing;
+  @ ensures \result <= v;
+  @ ensures v != 0 ==> \result >= 1;
+  @*/
 static vbb_u64 vbb_low_bit(vbb_u64 v)
 {
 	return v ? vbb_pow2(vbb_ctz64(v)) : 0;
 }
 
-/* What a bitmap of this order can name of a run; empty where that is nothing */
+/* What a bitmap of this order can name of a run; where that is nothing, empty, in the run */
+/*@ requires \valid_read(r) && vbb_range_ok(*r) && order <= 63;
+  @ assigns \nothing;
+  @ ensures r->pfn <= \result.pfn;
+  @ ensures \result.pfn + \result.nr_pages <= r->pfn + r->nr_pages;
+  @*/
 static struct vbb_range vbb_run_core(const struct vbb_range *r, vbb_u32 order)
 {
-	vbb_u64 unit = vbb_pow2(order);
+	vbb_u64 unit = vbb_pow2(order), end = vbb_run_end(r);
 
-	return vbb_run(vbb_unit_up(r->pfn, unit), vbb_unit_down(vbb_run_end(r), unit));
+	return vbb_run(vbb_min(vbb_unit_up(r->pfn, unit), end), vbb_unit_down(end, unit));
 }
 
 /* The price of what is left of a run without its core, where a word costs word */
+/*@ requires \valid_read(r) && \valid_read(core) && vbb_range_ok(*r) && vbb_range_ok(*core);
+  @ requires word <= VBB_WORD;
+  @ assigns \nothing;
+  @ ensures \result <= 4 * VBB_WORD;
+  @*/
 static vbb_u32 vbb_ends_price(const struct vbb_range *r, const struct vbb_range *core, vbb_u32 word)
 {
 	struct vbb_range head = vbb_run(r->pfn, core->pfn);
@@ -105,6 +151,12 @@ static vbb_u32 vbb_ends_price(const struct vbb_range *r, const struct vbb_range 
 }
 
 /* The price of leaving a part of run[i] to higher orders, or to a record of its own */
+/*@ requires \valid_read(p) && \valid_read(part) && vbb_range_ok(*part);
+  @ requires i < VBB_ENC_NR_PENDING && word <= VBB_WORD;
+  @ requires p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ assigns \nothing;
+  @ ensures \result <= 2 * VBB_WORD;
+  @*/
 static vbb_u32 vbb_plan_price(const struct vbb_plan *p, size_t i, const struct vbb_range *part,
 			      vbb_u32 word)
 {
@@ -121,13 +173,25 @@ static vbb_u32 vbb_plan_price(const struct vbb_plan *p, size_t i, const struct v
 	return price < alone ? price : alone;
 }
 
-/* Where in a run STEP_HEAD ends: the rest is as round as can be, so that others may take it. */
+/*
+ * Where in a run STEP_HEAD ends: the rest is as round as can be, so that others may take it, and
+ * not empty.
+ */
+/*@ requires \valid_read(r) && vbb_run_ok(*r);
+  @ assigns \nothing;
+  @ ensures \result < r->pfn + r->nr_pages;
+  @ ensures paid_end >= r->pfn ==> \result >= r->pfn;
+  @*/
 static vbb_u64 vbb_head_end(const struct vbb_range *r, vbb_u64 paid_end)
 {
-	return vbb_roundest(r->pfn, paid_end);
+	return vbb_roundest(r->pfn, vbb_min(paid_end, vbb_run_end(r) - 1));
 }
 
 /* Where in a run STEP_TAIL begins */
+/*@ requires \valid_read(r) && vbb_run_ok(*r) && order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ assigns \nothing;
+  @ ensures r->pfn <= \result < r->pfn + r->nr_pages;
+  @*/
 static vbb_u64 vbb_tail_pfn(const struct vbb_range *r, vbb_u32 order)
 {
 	vbb_u64 span = 64 * vbb_pow2(order), last = vbb_run_end(r) - 1;
@@ -136,6 +200,10 @@ static vbb_u64 vbb_tail_pfn(const struct vbb_range *r, vbb_u32 order)
 }
 
 /* Only the way without an open bitmap is known. */
+/*@ requires \valid(w);
+  @ assigns *w;
+  @ ensures w->closed == price && w->open == VBB_NEVER && w->paid_end == 0 && w->nr_words == 0;
+  @*/
 static void vbb_ways_close(struct vbb_ways *w, vbb_u32 price)
 {
 	w->closed = price;
@@ -145,6 +213,12 @@ static void vbb_ways_close(struct vbb_ways *w, vbb_u32 price)
 }
 
 /* Is this a better way to have a bitmap open? Of two with the same price the longer one is. */
+/*@ requires \valid(w);
+  @ assigns w->open, w->paid_end, w->nr_words;
+  @ ensures worse: \result == 0 ==> *w == \old(*w);
+  @ ensures better: \result != 0 ==> w->open == price <= \old(w->open) &&
+  @   w->paid_end == paid_end && w->nr_words == nr_words <= VIRTIO_BALLOON_REC_BITMAP_MAX;
+  @*/
 static bool vbb_ways_open(struct vbb_ways *w, vbb_u32 price, vbb_u64 paid_end, vbb_u64 nr_words)
 {
 	if (price > w->open || (price == w->open && paid_end <= w->paid_end) ||
@@ -156,62 +230,104 @@ static bool vbb_ways_open(struct vbb_ways *w, vbb_u32 price, vbb_u64 paid_end, v
 	return true;
 }
 
+/* The cheaper way, and whether that is the one with an open bitmap */
+/*@ requires \valid_read(w);
+  @ assigns \nothing;
+  @ ensures \result == (w->closed < w->open ? w->closed : w->open);
+  @*/
+static vbb_u32 vbb_ways_best(const struct vbb_ways *w)
+{
+	return w->closed < w->open ? w->closed : w->open;
+}
+
+/*@ requires \valid_read(w);
+  @ assigns \nothing;
+  @ ensures \result == 0 || \result == STEP_FROM_OPEN;
+  @*/
+static vbb_u32 vbb_ways_from(const struct vbb_ways *w)
+{
+	return w->closed <= w->open ? 0 : STEP_FROM_OPEN;
+}
+
+/* Take a core: into the open bitmap, or open one for it. Returns the step to *next that does. */
+/*@ requires \valid(next) && \valid_read(w) && \valid_read(core) && \separated(next, w, core);
+  @ requires vbb_ways_ok(*w, 1024) && vbb_run_ok(*core) && ends <= 4 * VBB_WORD;
+  @ requires order <= VIRTIO_BALLOON_REC_ORDER_MAX && next->open == VBB_NEVER;
+  @ assigns next->open, next->paid_end, next->nr_words;
+  @ ensures step: \result <= STEP_OPEN + STEP_FROM_OPEN;
+  @ ensures same: next->open == VBB_NEVER ==> next->paid_end == \old(next->paid_end);
+  @ ensures price: next->open < VBB_NEVER ==>
+  @   (next->open <= w->closed + 64 * VBB_WORD + ends ||
+  @    next->open <= w->open + 64 * VBB_WORD + ends && w->open < VBB_NEVER) &&
+  @   next->paid_end <= 0x400000000000000 && next->nr_words <= VIRTIO_BALLOON_REC_BITMAP_MAX;
+  @ ensures never: next->open <= VBB_NEVER;
+  @*/
+static vbb_u32 vbb_ways_cover(struct vbb_ways *next, const struct vbb_ways *w,
+			      const struct vbb_range *core, vbb_u32 order, vbb_u32 ends)
+{
+	vbb_u64 span = 64 * vbb_pow2(order), end = vbb_run_end(core);
+	vbb_u64 more = vbb_words(w->paid_end, end, order), words = vbb_words(core->pfn, end, order);
+	vbb_u32 step = STEP_LEAVE + STEP_FROM_OPEN;
+
+	if (w->open < VBB_NEVER && more <= VIRTIO_BALLOON_REC_BITMAP_MAX &&
+	    vbb_ways_open(next, w->open + (vbb_u32)more * VBB_WORD + ends,
+			  w->paid_end + more * span, w->nr_words + more))
+		step = STEP_COVER + STEP_FROM_OPEN;
+	if (words <= VIRTIO_BALLOON_REC_BITMAP_MAX &&
+	    vbb_ways_open(next, vbb_ways_best(w) + (1 + (vbb_u32)words) * VBB_WORD + ends,
+			  core->pfn + words * span, words))
+		step = STEP_OPEN + vbb_ways_from(w);
+	return step;
+}
+
 /* Go past left[i], and note how: the best step to either state. */
+/*@ requires \valid(p) && \valid(w) && \separated(p, w) && i < p->nr_left && vbb_left_ok(*p);
+  @ requires p->order <= VIRTIO_BALLOON_REC_ORDER_MAX && word <= VBB_WORD && vbb_ways_ok(*w, i);
+  @ assigns *w, p->step[i];
+  @ ensures vbb_ways_ok(*w, i + 1);
+  @*/
 static void vbb_plan_walk_step(struct vbb_plan *p, size_t i, struct vbb_ways *w, vbb_u32 word)
 {
 	const vbb_u64 unit = vbb_pow2(p->order), span = 64 * unit;
-	const struct vbb_range *r = &p->left[i];
-	const vbb_u64 end = vbb_run_end(r);
-	struct vbb_range core = vbb_run_core(r, p->order);
-	vbb_u64 core_end = vbb_run_end(&core), head_end = 0, tail_pfn, more;
+	const struct vbb_range r = p->left[i];
+	const vbb_u64 end = vbb_run_end(&r);
+	struct vbb_range core = vbb_run_core(&r, p->order);
+	vbb_u64 head_end = 0, tail_pfn;
 	vbb_u32 price;
-	vbb_u32 leave = vbb_plan_price(p, p->owner[i], r, word);
-	vbb_u32 ends = vbb_ends_price(r, &core, word);
-	vbb_u32 best = w->closed < w->open ? w->closed : w->open;
-	vbb_u32 from = w->closed <= w->open ? 0 : STEP_FROM_OPEN;
-	vbb_u32 closed = STEP_LEAVE | from, open = STEP_LEAVE | STEP_FROM_OPEN;
+	vbb_u32 leave = vbb_plan_price(p, p->owner[i], &r, word);
+	vbb_u32 ends = vbb_ends_price(&r, &core, word);
+	vbb_u32 best = vbb_ways_best(w), from = vbb_ways_from(w);
+	vbb_u32 closed = STEP_LEAVE + from, open = STEP_LEAVE + STEP_FROM_OPEN;
 	struct vbb_ways next;
 	struct vbb_range rest;
 
 	vbb_ways_close(&next, best + leave);
-	if (!core.nr_pages || ends >= 2 * VBB_WORD) {
-		if (w->open < VBB_NEVER)
-			vbb_ways_open(&next, w->open + leave, w->paid_end, w->nr_words);
-	} else {
-		more = vbb_words(w->paid_end, core_end, p->order);
-		if (w->open < VBB_NEVER && more <= VIRTIO_BALLOON_REC_BITMAP_MAX &&
-		    vbb_ways_open(&next, w->open + (vbb_u32)more * VBB_WORD + ends,
-				  w->paid_end + more * span, w->nr_words + more))
-			open = STEP_COVER | STEP_FROM_OPEN;
-		more = vbb_words(core.pfn, core_end, p->order);
-		if (more <= VIRTIO_BALLOON_REC_BITMAP_MAX &&
-		    vbb_ways_open(&next, best + (1 + (vbb_u32)more) * VBB_WORD + ends,
-				  core.pfn + more * span, more))
-			open = STEP_OPEN | from;
-	}
-	if (w->open < VBB_NEVER && core.pfn == r->pfn && r->pfn < w->paid_end &&
-	    w->paid_end < end) {
-		head_end = vbb_head_end(r, w->paid_end);
+	if (core.nr_pages && ends < 2 * VBB_WORD)
+		open = vbb_ways_cover(&next, w, &core, p->order, ends);
+	else if (w->open < VBB_NEVER)
+		vbb_ways_open(&next, w->open + leave, w->paid_end, w->nr_words);
+	if (w->open < VBB_NEVER && core.pfn == r.pfn && r.pfn < w->paid_end && w->paid_end < end) {
+		head_end = vbb_head_end(&r, w->paid_end);
 		rest = vbb_run(head_end, end);
 		price = w->open + vbb_plan_price(p, p->owner[i], &rest, word);
 		if (price < next.closed) {
 			next.closed = price;
-			closed = STEP_HEAD | STEP_FROM_OPEN;
+			closed = STEP_HEAD + STEP_FROM_OPEN;
 		}
 	}
-	if (core_end == end && r->nr_pages > unit) {
-		tail_pfn = vbb_tail_pfn(r, p->order);
-		rest = vbb_run(r->pfn, tail_pfn);
+	if (vbb_run_end(&core) == end && r.nr_pages > unit) {
+		tail_pfn = vbb_tail_pfn(&r, p->order);
+		rest = vbb_run(r.pfn, tail_pfn);
 		if (vbb_ways_open(&next, best + 2 * VBB_WORD +
 				  vbb_plan_price(p, p->owner[i], &rest, word), tail_pfn + span, 1))
-			open = STEP_TAIL | from;
+			open = STEP_TAIL + from;
 		rest = vbb_run(head_end, tail_pfn);
 		if (head_end && head_end < tail_pfn &&
 		    vbb_ways_open(&next, w->open + 2 * VBB_WORD +
 				  vbb_plan_price(p, p->owner[i], &rest, word), tail_pfn + span, 1))
-			open = STEP_BOTH | STEP_FROM_OPEN;
+			open = STEP_BOTH + STEP_FROM_OPEN;
 	}
-	p->step[i] = (vbb_u8)(closed | open << STEP_OPEN_SHIFT);
+	p->step[i] = (vbb_u8)(closed + STEP_OPENS * open);
 	w->closed = next.closed;
 	w->open = next.open;
 	w->paid_end = next.paid_end;
@@ -219,6 +335,11 @@ static void vbb_plan_walk_step(struct vbb_plan *p, size_t i, struct vbb_ways *w,
 }
 
 /* Find the best bitmaps at the order at hand: one step for each of left[]; returns the price. */
+/*@ requires \valid(p) && vbb_left_ok(*p);
+  @ requires p->order <= VIRTIO_BALLOON_REC_ORDER_MAX && word <= VBB_WORD;
+  @ assigns VBB_STEPS_OF(p);
+  @ ensures \result <= 0x2000000;
+  @*/
 static vbb_u32 vbb_plan_walk(struct vbb_plan *p, vbb_u32 word)
 {
 	struct vbb_ways w;
@@ -226,32 +347,53 @@ static vbb_u32 vbb_plan_walk(struct vbb_plan *p, vbb_u32 word)
 	size_t i;
 
 	vbb_ways_close(&w, 0);
+	/*@ loop invariant 0 <= i <= p->nr_left && vbb_ways_ok(w, i) && vbb_left_ok(*p);
+	  @ loop assigns i, w, VBB_STEPS_OF(p);
+	  @ loop variant p->nr_left - i;
+	  @*/
 	for (i = 0; i < p->nr_left; i++)
 		vbb_plan_walk_step(p, i, &w, word);
 	open = w.open < w.closed;
+	/*@ loop invariant 0 <= i <= p->nr_left <= VBB_ENC_NR_PENDING;
+	  @ loop assigns i, open, VBB_STEPS_OF(p);
+	  @ loop variant i;
+	  @*/
 	for (; i; i--) {
 		vbb_u32 step = p->step[i - 1];
 
 		if (open)
-			step >>= STEP_OPEN_SHIFT;
+			step /= STEP_OPENS;
 		p->step[i - 1] = (vbb_u8)(step & STEP_KIND);
 		open = step & STEP_FROM_OPEN;
 	}
 	return w.open < w.closed ? w.open : w.closed;
 }
 
+/*@ assigns \nothing;
+  @ ensures \result != 0 <==> step \in {STEP_OPEN, STEP_TAIL, STEP_BOTH};
+  @*/
 static bool vbb_step_opens(vbb_u8 step)
 {
 	return step == STEP_OPEN || step == STEP_TAIL || step == STEP_BOTH;
 }
 
 /* What the bitmap that is opened at left[i] spans; returns an index behind its last whole run. */
+/*@ requires \valid_read(p) && \valid(span) && \separated(p, span) && i < p->nr_left;
+  @ requires vbb_left_ok(*p) && p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ assigns *span;
+  @ ensures next: i < \result <= p->nr_left;
+  @ ensures span: vbb_range_ok(*span);
+  @*/
 static size_t vbb_plan_span(const struct vbb_plan *p, size_t i, struct vbb_range *span)
 {
 	struct vbb_range core = vbb_run_core(&p->left[i], p->order);
 	vbb_u64 pfn = p->step[i] == STEP_OPEN ? core.pfn : vbb_tail_pfn(&p->left[i], p->order);
 	vbb_u64 end = vbb_run_end(&core);
 
+	/*@ loop invariant \at(i, Pre) < i <= p->nr_left && end <= VBB_PFN_END;
+	  @ loop assigns i, core, end;
+	  @ loop variant p->nr_left - i;
+	  @*/
 	for (i++; i < p->nr_left && !vbb_step_opens(p->step[i]); i++) {
 		if (p->step[i] == STEP_COVER) {
 			core = vbb_run_core(&p->left[i], p->order);
@@ -262,11 +404,29 @@ static size_t vbb_plan_span(const struct vbb_plan *p, size_t i, struct vbb_range
 	return i;
 }
 
+/* Words of a bitmap that spans so much; a walk spans no more than a record can have. */
+/*@ requires \valid_read(span) && order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ assigns \nothing;
+  @ ensures 1 <= \result <= VIRTIO_BALLOON_REC_BITMAP_MAX;
+  @*/
+static vbb_u32 vbb_span_words(const struct vbb_range *span, vbb_u32 order)
+{
+	return 1 + (vbb_u32)vbb_min(vbb_shr(vbb_sub(span->nr_pages, 1), order + 6),
+				    VIRTIO_BALLOON_REC_BITMAP_MAX - 1);
+}
+
 /* Note for each run which bitmaps at the order at hand cover it, and its share in the cheapest. */
+/*@ requires \valid(p) && vbb_left_ok(*p) && p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ assigns VBB_PRICES_OF(p);
+  @*/
 static void vbb_plan_share(struct vbb_plan *p)
 {
 	size_t i = 0, next, k, run;
 
+	/*@ loop invariant 0 <= i <= p->nr_left && vbb_left_ok(*p);
+	  @ loop assigns i, next, k, run, VBB_PRICES_OF(p);
+	  @ loop variant p->nr_left - i;
+	  @*/
 	while (i < p->nr_left) {
 		struct vbb_range span;
 		vbb_u32 nr = 0, price, share;
@@ -276,9 +436,19 @@ static void vbb_plan_share(struct vbb_plan *p)
 			continue;
 		}
 		next = vbb_plan_span(p, i, &span);
+		/*@ loop invariant i <= k <= next && nr <= k - i;
+		  @ loop invariant \forall integer j; i <= j < k && vbb_step_whole(p->step[j]) ==>
+		  @   nr >= 1;
+		  @ loop assigns k, nr;
+		  @ loop variant next - k;
+		  @*/
 		for (k = i; k < next; k++)
 			nr += p->step[k] == STEP_OPEN || p->step[k] == STEP_COVER;
-		price = (1 + (vbb_u32)vbb_words(span.pfn, vbb_run_end(&span), p->order)) * VBB_WORD;
+		price = (1 + vbb_span_words(&span, p->order)) * VBB_WORD;
+		/*@ loop invariant i <= k <= next && vbb_left_ok(*p);
+		  @ loop assigns k, run, share, VBB_PRICES_OF(p);
+		  @ loop variant next - k;
+		  @*/
 		for (k = i; k < next; k++) {
 			if (p->step[k] != STEP_OPEN && p->step[k] != STEP_COVER)
 				continue;
@@ -292,31 +462,64 @@ static void vbb_plan_share(struct vbb_plan *p)
 	}
 }
 
+/* Keep the next of left[] for higher orders. */
+/*@ requires \valid(p) && vbb_left_ok(*p) && p->nr_kept <= p->pos < p->nr_left;
+  @ assigns p->nr_kept, VBB_LEFT_OF(p);
+  @ ensures ok: vbb_left_ok(*p);
+  @ ensures kept: p->nr_kept == \old(p->nr_kept) + 1;
+  @*/
+static void vbb_plan_leave(struct vbb_plan *p)
+{
+	p->left[p->nr_kept] = p->left[p->pos];
+	p->owner[p->nr_kept++] = p->owner[p->pos];
+}
+
 /* The next bitmap at the order at hand */
+/*@ requires \valid(p) && \valid(rec) && \separated(p, rec) && vbb_plan_ok(*p);
+  @ requires vbb_given(*p) && p->phase == VBB_PHASE_ORDERS && p->fresh == 0;
+  @ assigns *rec, p->pos, p->nr_kept, p->paid_end, p->fresh, VBB_LEFT_OF(p);
+  @ ensures ok: vbb_plan_ok(*p);
+  @ ensures given: vbb_given(*p);
+  @ ensures rec: \result != 0 ==> vbb_rec_ok(*rec) && rec->nr_words >= 1 && p->fresh != 0;
+  @ ensures on: p->pos >= \old(p->pos);
+  @ ensures end: \result == 0 ==> p->pos == p->nr_left && p->fresh == 0;
+  @*/
 static bool vbb_plan_next_bitmap(struct vbb_plan *p, struct vbb_rec *rec)
 {
 	struct vbb_range span;
-	vbb_u64 nr_words;
 
-	for (; p->pos < p->nr_left && !vbb_step_opens(p->step[p->pos]); p->pos++) {
-		p->left[p->nr_kept] = p->left[p->pos];
-		p->owner[p->nr_kept++] = p->owner[p->pos];
-	}
+	/*@ loop invariant vbb_left_ok(*p) && p->nr_kept <= p->pos <= p->nr_left;
+	  @ loop invariant vbb_plan_ok(*p) && p->pos >= \at(p->pos, Pre);
+	  @ loop assigns p->pos, p->nr_kept, VBB_LEFT_OF(p);
+	  @ loop variant p->nr_left - p->pos;
+	  @*/
+	for (; p->pos < p->nr_left && !vbb_step_opens(p->step[p->pos]); p->pos++)
+		vbb_plan_leave(p);
 	if (p->pos == p->nr_left)
 		return false;
 	vbb_plan_span(p, p->pos, &span);
-	nr_words = vbb_words(span.pfn, vbb_run_end(&span), p->order);
-	p->paid_end = span.pfn + nr_words * 64 * vbb_pow2(p->order);
 	p->fresh = true;
 	rec->order = p->order;
 	rec->pfn = span.pfn;
 	rec->nr_pages = 0;
-	rec->nr_words = (vbb_u32)nr_words;
+	rec->nr_words = vbb_span_words(&span, p->order);
+	/*@ assert rec->nr_words * (64 * vbb_two(p->order)) <=
+	  @   VIRTIO_BALLOON_REC_BITMAP_MAX * (64 * vbb_two(p->order)); */
+	/*@ assert vbb_two(p->order) <= vbb_two(51); */
+	p->paid_end = span.pfn + rec->nr_words * (64 * vbb_pow2(p->order));
 	return true;
 }
 
 /* Take [pfn, end) of the next of left[], and keep the rest, which lies on one side. */
-static void vbb_plan_take(struct vbb_plan *p, vbb_u64 pfn, vbb_u64 end, struct vbb_range *r)
+/*@ requires \valid(p) && vbb_left_ok(*p) && p->nr_kept <= p->pos < p->nr_left;
+  @ requires pfn <= p->left[p->pos].pfn + p->left[p->pos].nr_pages;
+  @ requires end <= p->left[p->pos].pfn + p->left[p->pos].nr_pages;
+  @ assigns p->pos, p->nr_kept, VBB_LEFT_OF(p);
+  @ ensures ok: vbb_left_ok(*p);
+  @ ensures kept: p->nr_kept <= p->pos == \old(p->pos) + 1;
+  @ ensures taken: vbb_range_ok(\result);
+  @*/
+static struct vbb_range vbb_plan_take(struct vbb_plan *p, vbb_u64 pfn, vbb_u64 end)
 {
 	const struct vbb_range whole = p->left[p->pos];
 	struct vbb_range rest = vbb_run(whole.pfn, pfn);
@@ -328,12 +531,22 @@ static void vbb_plan_take(struct vbb_plan *p, vbb_u64 pfn, vbb_u64 end, struct v
 		p->owner[p->nr_kept++] = p->owner[p->pos];
 	}
 	p->pos++;
-	*r = vbb_run(pfn, end);
+	return vbb_run(pfn, end);
 }
 
 /* As vbb_plan_next_part(), of the one bitmap for late runs */
+/*@ requires \valid(p) && \valid(r) && \separated(p, r) && vbb_plan_ok(*p) && p->pos <= p->nr_runs;
+  @ assigns *r, p->pos;
+  @ ensures p->pos <= p->nr_runs;
+  @ ensures run: \result != 0 ==> vbb_run_ok(*r) && p->pos > \old(p->pos);
+  @ ensures end: \result == 0 ==> p->pos == p->nr_runs;
+  @*/
 static bool vbb_plan_next_late(struct vbb_plan *p, struct vbb_range *r)
 {
+	/*@ loop invariant \at(p->pos, Pre) <= p->pos <= p->nr_runs;
+	  @ loop assigns *r, p->pos;
+	  @ loop variant p->nr_runs - p->pos;
+	  @*/
 	while (p->pos < p->nr_runs) {
 		*r = p->run[p->pos];
 		if (p->late[p->pos++])
@@ -346,9 +559,17 @@ bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r)
 {
 	if (p->phase == VBB_PHASE_LATE)
 		return vbb_plan_next_late(p, r);
+	/*@ loop invariant vbb_given(*p) && vbb_plan_ok(*p) && p->pos >= \at(p->pos, Pre);
+	  @ loop invariant p->pos == \at(p->pos, Pre) ? p->fresh == \at(p->fresh, Pre) :
+	  @   p->fresh == 0;
+	  @ loop invariant p->phase != VBB_PHASE_ORDERS ==> p->pos == \at(p->pos, Pre);
+	  @ loop assigns p->pos, p->nr_kept, VBB_LEFT_OF(p);
+	  @ loop variant p->nr_left - p->pos;
+	  @*/
 	for (; p->phase == VBB_PHASE_ORDERS && p->pos < p->nr_left; p->pos++) {
-		struct vbb_range *left = &p->left[p->pos], core = vbb_run_core(left, p->order);
-		vbb_u64 end = vbb_run_end(left);
+		const struct vbb_range left = p->left[p->pos];
+		struct vbb_range core = vbb_run_core(&left, p->order);
+		vbb_u64 end = vbb_run_end(&left);
 
 		switch (p->step[p->pos]) {
 		case STEP_OPEN:
@@ -357,31 +578,38 @@ bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r)
 				return false;
 			p->fresh = false;
 			if (p->step[p->pos] == STEP_OPEN)
-				vbb_plan_take(p, core.pfn, vbb_run_end(&core), r);
+				*r = vbb_plan_take(p, core.pfn, vbb_run_end(&core));
 			else
-				vbb_plan_take(p, vbb_tail_pfn(left, p->order), end, r);
+				*r = vbb_plan_take(p, vbb_tail_pfn(&left, p->order), end);
 			return true;
 		case STEP_COVER:
-			vbb_plan_take(p, core.pfn, vbb_run_end(&core), r);
+			*r = vbb_plan_take(p, core.pfn, vbb_run_end(&core));
 			return true;
 		case STEP_HEAD:
-			vbb_plan_take(p, left->pfn, vbb_head_end(left, p->paid_end), r);
+			*r = vbb_plan_take(p, left.pfn, vbb_head_end(&left, p->paid_end));
 			return true;
 		case STEP_BOTH:
 			/* the tail is the next bitmap's */
-			*r = vbb_run(left->pfn, vbb_head_end(left, p->paid_end));
-			*left = vbb_run(vbb_run_end(r), end);
+			*r = vbb_run(left.pfn, vbb_head_end(&left, p->paid_end));
+			p->left[p->pos] = vbb_run(vbb_run_end(r), end);
 			p->step[p->pos] = STEP_TAIL;
 			return true;
 		default:
-			p->left[p->nr_kept] = *left;
-			p->owner[p->nr_kept++] = p->owner[p->pos];
+			vbb_plan_leave(p);
 		}
 	}
 	return false;
 }
 
 /* Go to the next higher order. False where there is none. */
+/*@ requires \valid(p) && vbb_plan_ok(*p) && vbb_given(*p) && p->phase == VBB_PHASE_ORDERS;
+  @ requires p->fresh == 0;
+  @ assigns p->nr_left, p->nr_kept, p->pos, p->order, p->orders_left, p->walked, VBB_STEPS_OF(p);
+  @ ensures ok: vbb_plan_ok(*p);
+  @ ensures given: vbb_given(*p);
+  @ ensures less: \result != 0 ==> p->orders_left < \old(p->orders_left);
+  @ ensures pos: p->pos == 0;
+  @*/
 static bool vbb_plan_next_order(struct vbb_plan *p)
 {
 	p->nr_left = p->nr_kept;
@@ -398,11 +626,21 @@ static bool vbb_plan_next_order(struct vbb_plan *p)
 }
 
 /* Put back into left[] all that is to be planned. */
+/*@ requires \valid(p) && vbb_plan_ok(*p);
+  @ assigns p->nr_left, VBB_LEFT_OF(p);
+  @ ensures ok: vbb_plan_ok(*p);
+  @ ensures left: vbb_left_ok(*p);
+  @*/
 static void vbb_plan_load(struct vbb_plan *p)
 {
 	size_t i;
 
 	p->nr_left = 0;
+	/*@ loop invariant 0 <= i <= p->nr_runs && p->nr_left <= i && vbb_left_ok(*p);
+	  @ loop invariant vbb_plan_ok(*p);
+	  @ loop assigns i, p->nr_left, VBB_LEFT_OF(p);
+	  @ loop variant p->nr_runs - i;
+	  @*/
 	for (i = 0; i < p->nr_runs; i++) {
 		if (vbb_plan_is_apart(p, i))
 			continue;
@@ -412,6 +650,12 @@ static void vbb_plan_load(struct vbb_plan *p)
 }
 
 /* Words of the one bitmap that could name all late runs; 0 where there is none that is shorter */
+/*@ requires \valid_read(late) && vbb_late_ok(*late);
+  @ assigns \nothing;
+  @ ensures \result <= VIRTIO_BALLOON_REC_BITMAP_MAX;
+  @ ensures \result != 0 ==> \result < late->nr_words && late->edges != 0 &&
+  @   vbb_lowest(late->edges) <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @*/
 static vbb_u64 vbb_late_bitmap(const struct vbb_late *late)
 {
 	vbb_u64 nr_words;
@@ -425,6 +669,10 @@ static vbb_u64 vbb_late_bitmap(const struct vbb_late *late)
 	return nr_words;
 }
 
+/*@ requires \valid(late);
+  @ assigns *late;
+  @ ensures late->nr_words == 0 && vbb_late_ok(*late);
+  @*/
 static void vbb_late_clear(struct vbb_late *late)
 {
 	late->nr_words = 0;
@@ -433,16 +681,23 @@ static void vbb_late_clear(struct vbb_late *late)
 	late->edges = 0;
 }
 
+/*@ requires \valid(late) && \valid_read(more) && \separated(late, more);
+  @ requires vbb_late_ok(*late) && vbb_late_ok(*more);
+  @ assigns *late;
+  @ ensures vbb_late_ok(*late);
+  @*/
 static void vbb_late_join(struct vbb_late *late, const struct vbb_late *more)
 {
-	late->nr_words += more->nr_words;
+	late->nr_words = vbb_min(late->nr_words + more->nr_words, VBB_WORDS_MAX);
 	late->edges |= more->edges;
-	if (more->pfn < late->pfn)
-		late->pfn = more->pfn;
-	if (more->end > late->end)
-		late->end = more->end;
+	late->pfn = vbb_min(late->pfn, more->pfn);
+	late->end = vbb_max(late->end, more->end);
 }
 
+/*@ requires \valid_read(late) && vbb_late_ok(*late);
+  @ assigns \nothing;
+  @ ensures \result <= late->nr_words;
+  @*/
 static vbb_u64 vbb_late_words(const struct vbb_late *late)
 {
 	vbb_u64 nr_words = vbb_late_bitmap(late);
@@ -468,33 +723,55 @@ vbb_u64 vbb_plan_late_words_with(const struct vbb_plan *p, const struct vbb_rang
 }
 
 /* Words of runs at an order, given as a power of two; all at 0 to begin with would be memset(). */
-static void vbb_order_add(vbb_u32 *nr_words, vbb_u64 *seen, vbb_u64 unit, vbb_u32 nr)
+/*@ requires \valid(nr_words + (0 .. VIRTIO_BALLOON_REC_ORDER_MAX + 1));
+  @ requires 1 <= unit <= VBB_PFN_END && nr <= 2;
+  @ assigns nr_words[0 .. VIRTIO_BALLOON_REC_ORDER_MAX + 1];
+  @*/
+static void vbb_order_add(vbb_u32 *nr_words, vbb_u64 seen, vbb_u64 unit, vbb_u32 nr)
 {
 	vbb_u32 order = vbb_ctz64(unit);
 
-	nr_words[order] = (*seen & unit ? nr_words[order] : 0) + nr;
-	*seen |= unit;
+	if (!(seen & unit))
+		nr_words[order] = 0;
+	nr_words[order] = (vbb_u32)vbb_min((vbb_u64)nr_words[order] + nr, VBB_WORDS_MAX);
 }
 
 /*
  * Orders at which a run begins or ends that is not too short for them. Not those, highest first,
  * whose runs take but few words in records of their own.
  */
+/*@ requires \valid_read(p) && vbb_left_ok(*p);
+  @ assigns \nothing;
+  @ ensures \result < VBB_PFN_END;
+  @*/
 static vbb_u64 vbb_plan_orders(const struct vbb_plan *p, vbb_u64 few)
 {
 	vbb_u32 nr_words[VIRTIO_BALLOON_REC_ORDER_MAX + 2], order;
 	vbb_u64 orders = 0, seen = 0;
 	size_t i;
 
+	/*@ loop invariant 0 <= i <= p->nr_left;
+	  @ loop assigns i, nr_words[0 .. VIRTIO_BALLOON_REC_ORDER_MAX + 1], seen;
+	  @ loop variant p->nr_left - i;
+	  @*/
 	for (i = 0; i < p->nr_left; i++) {
-		const struct vbb_range *r = &p->left[i];
-		vbb_u64 low = vbb_low_bit(r->pfn), end_low = vbb_low_bit(vbb_run_end(r));
+		const struct vbb_range r = p->left[i];
+		vbb_u64 low = vbb_low_bit(r.pfn), end_low = vbb_low_bit(vbb_run_end(&r));
 
-		if (low && low <= r->nr_pages)
-			vbb_order_add(nr_words, &seen, low, vbb_run_words(r));
-		if (end_low <= r->nr_pages)
-			vbb_order_add(nr_words, &seen, end_low, vbb_run_words(r));
+		if (low && low <= r.nr_pages) {
+			vbb_order_add(nr_words, seen, low, vbb_run_words(&r));
+			seen |= low;
+		}
+		if (end_low <= r.nr_pages) {
+			vbb_order_add(nr_words, seen, end_low, vbb_run_words(&r));
+			seen |= end_low;
+		}
 	}
+	/*@ loop invariant order <= VIRTIO_BALLOON_REC_ORDER_MAX + 1;
+	  @ loop invariant orders + vbb_two(order) <= vbb_two(VIRTIO_BALLOON_REC_ORDER_MAX + 1);
+	  @ loop assigns order, orders, few;
+	  @ loop variant order;
+	  @*/
 	for (order = VIRTIO_BALLOON_REC_ORDER_MAX + 1; order; order--) {
 		if (!(seen & vbb_pow2(order - 1)))
 			continue;
@@ -507,10 +784,19 @@ static vbb_u64 vbb_plan_orders(const struct vbb_plan *p, vbb_u64 few)
 }
 
 /* Step 1 */
+/*@ requires \valid(p) && vbb_left_ok(*p) && p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ assigns p->order, VBB_STEPS_OF(p), VBB_PRICES_OF(p);
+  @ ensures p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @*/
 static void vbb_plan_guess(struct vbb_plan *p)
 {
 	vbb_u32 nr;
 
+	/*@ loop invariant nr <= VIRTIO_BALLOON_REC_ORDER_MAX + 1 && vbb_left_ok(*p);
+	  @ loop invariant p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+	  @ loop assigns nr, p->order, VBB_STEPS_OF(p), VBB_PRICES_OF(p);
+	  @ loop variant nr;
+	  @*/
 	for (nr = VIRTIO_BALLOON_REC_ORDER_MAX + 1; nr; nr--) {
 		if (!(p->orders & vbb_pow2(nr - 1)))
 			continue;
@@ -521,6 +807,11 @@ static void vbb_plan_guess(struct vbb_plan *p)
 }
 
 /* Step 2 */
+/*@ requires \valid(p) && vbb_plan_ok(*p) && vbb_counted(*p) && p->first_phase == VBB_PHASE_ORDERS;
+  @ assigns VBB_REC_OF(p), VBB_PRICES_OF(p);
+  @ ensures ok: vbb_plan_ok(*p);
+  @ ensures order: p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @*/
 static void vbb_plan_note(struct vbb_plan *p)
 {
 	struct vbb_range r, core;
@@ -528,24 +819,52 @@ static void vbb_plan_note(struct vbb_plan *p)
 	size_t first, i;
 
 	vbb_plan_start(p);
+	/*@ loop invariant vbb_plan_ok(*p) && vbb_given(*p) && p->phase == VBB_PHASE_ORDERS;
+	  @ loop invariant p->fresh == 0;
+	  @ loop assigns i, first, rec, r, core, VBB_REC_OF(p), p->on[0 .. VBB_ENC_NR_PENDING - 1];
+	  @ loop variant p->orders_left;
+	  @*/
 	while (vbb_plan_next_order(p)) {
+		/*@ loop invariant 0 <= i <= p->nr_runs;
+		  @ loop assigns i, p->on[0 .. VBB_ENC_NR_PENDING - 1];
+		  @ loop variant p->nr_runs - i;
+		  @*/
 		for (i = 0; i < p->nr_runs; i++)
 			p->on[i] &= ~vbb_pow2(p->order);
 		first = 0;
+		/*@ loop invariant vbb_plan_ok(*p) && vbb_given(*p) && p->phase == VBB_PHASE_ORDERS;
+		  @ loop invariant p->fresh == 0 && first <= p->nr_runs;
+		  @ loop assigns i, first, rec, r, core, p->paid_end, VBB_RUN_OF(p),
+		  @   p->on[0 .. VBB_ENC_NR_PENDING - 1];
+		  @ loop variant p->nr_left - p->pos;
+		  @*/
 		while (vbb_plan_next_bitmap(p, &rec)) {
-			/* some run does not end before a bitmap that names it */
-			while (vbb_run_end(&p->run[first]) <= rec.pfn)
-				first++;
+			/*@ loop invariant first <= i <= p->nr_runs;
+			  @ loop assigns i, first, core, p->on[0 .. VBB_ENC_NR_PENDING - 1];
+			  @ loop variant p->nr_runs - i;
+			  @*/
 			for (i = first; i < p->nr_runs && p->run[i].pfn < p->paid_end; i++) {
 				core = vbb_run_core(&p->run[i], p->order);
-				if (core.nr_pages && core.pfn >= rec.pfn &&
-				    vbb_run_end(&core) <= p->paid_end)
+				if (vbb_run_end(&p->run[i]) <= rec.pfn)
+					first = i + 1;
+				else if (core.nr_pages && core.pfn >= rec.pfn &&
+					 vbb_run_end(&core) <= p->paid_end)
 					p->on[i] |= vbb_pow2(p->order);
 			}
+			/*@ loop invariant vbb_plan_ok(*p) && vbb_given(*p);
+			  @ loop invariant vbb_records_left(*p) <=
+			  @   \at(vbb_records_left(*p), LoopEntry);
+			  @ loop assigns r, VBB_RUN_OF(p);
+			  @ loop variant vbb_runs_left(*p);
+			  @*/
 			while (vbb_plan_next_run(p, &r))
 				;
 		}
 	}
+	/*@ loop invariant 0 <= i <= p->nr_runs;
+	  @ loop assigns i, p->price[0 .. VBB_ENC_NR_PENDING - 1];
+	  @ loop variant p->nr_runs - i;
+	  @*/
 	for (i = 0; i < p->nr_runs; i++)
 		p->price[i] = 0;
 }
@@ -553,7 +872,7 @@ static void vbb_plan_note(struct vbb_plan *p)
 void vbb_plan_start(struct vbb_plan *p)
 {
 	p->phase = p->first_phase;
-	p->fresh = true;
+	p->fresh = p->phase == VBB_PHASE_ONE;
 	p->pos = 0;
 	p->nr_left = 0;
 	if (p->phase != VBB_PHASE_ORDERS)
@@ -564,31 +883,31 @@ void vbb_plan_start(struct vbb_plan *p)
 	p->orders_left = p->orders;
 }
 
-/*
- * All orders were looked at. Late runs that were left out come now. There is place for them, since
- * of any other run one part is left at most.
- */
+/* All orders were looked at. */
+/*@ requires \valid(p);
+  @ assigns p->phase, p->pos;
+  @ ensures p->phase == VBB_PHASE_LEFT && p->pos == 0;
+  @*/
 static void vbb_plan_begin_left(struct vbb_plan *p)
 {
-	size_t i;
-
 	p->phase = VBB_PHASE_LEFT;
 	p->pos = 0;
-	if (!p->late_apart || vbb_late_bitmap(&p->late_sum))
-		return;
-	for (i = 0; i < p->nr_runs; i++)
-		if (p->late[i])
-			p->left[p->nr_left++] = p->run[i];
 }
 
+/* Late runs that were left out come now. True where they have a bitmap. */
+/*@ requires \valid(p) && \valid(rec) && \separated(p, rec) && vbb_plan_ok(*p);
+  @ assigns *rec, p->phase, p->pos;
+  @ ensures p->phase == VBB_PHASE_LATE && p->pos <= p->nr_runs;
+  @ ensures rec: \result != 0 ==> vbb_rec_ok(*rec) && rec->nr_words >= 1;
+  @*/
 static bool vbb_plan_begin_late(struct vbb_plan *p, struct vbb_rec *rec)
 {
 	vbb_u64 nr_words = vbb_late_bitmap(&p->late_sum);
 
-	if (p->phase == VBB_PHASE_LATE || !p->late_apart || !nr_words)
-		return false;
 	p->phase = VBB_PHASE_LATE;
-	p->pos = 0;
+	p->pos = p->late_apart ? 0 : p->nr_runs;
+	if (!p->late_apart || !nr_words)
+		return false;
 	rec->order = vbb_ctz64(p->late_sum.edges);
 	rec->pfn = p->late_sum.pfn;
 	rec->nr_pages = 0;
@@ -597,6 +916,10 @@ static bool vbb_plan_begin_late(struct vbb_plan *p, struct vbb_rec *rec)
 }
 
 /* A run's own record */
+/*@ requires \valid_read(r) && \valid(rec) && \separated(r, rec) && vbb_run_ok(*r);
+  @ assigns *rec;
+  @ ensures vbb_rec_ok(*rec) && rec->nr_words == 0;
+  @*/
 static void vbb_run_rec(const struct vbb_range *r, struct vbb_rec *rec)
 {
 	rec->order = vbb_run_is_block(r) ? vbb_ctz64(r->nr_pages) : 0;
@@ -606,6 +929,13 @@ static void vbb_run_rec(const struct vbb_range *r, struct vbb_rec *rec)
 }
 
 /* The next record of a simple plan, without those of late runs apart */
+/*@ requires \valid(p) && \valid(rec) && \separated(p, rec) && vbb_plan_ok(*p) && vbb_given(*p);
+  @ requires p->phase == VBB_PHASE_ONE || p->phase == VBB_PHASE_ALONE;
+  @ assigns *rec, p->fresh, p->pos;
+  @ ensures given: vbb_given(*p);
+  @ ensures rec: \result != 0 ==> vbb_rec_ok(*rec);
+  @ ensures less: \result != 0 ==> vbb_records_left(*p) < \old(vbb_records_left(*p));
+  @*/
 static bool vbb_plan_next_simple(struct vbb_plan *p, struct vbb_rec *rec)
 {
 	if (p->phase == VBB_PHASE_ONE) {
@@ -618,6 +948,10 @@ static bool vbb_plan_next_simple(struct vbb_plan *p, struct vbb_rec *rec)
 		rec->nr_words = p->one_words;
 		return true;
 	}
+	/*@ loop invariant \at(p->pos, Pre) <= p->pos <= p->nr_runs;
+	  @ loop assigns p->pos;
+	  @ loop variant p->nr_runs - p->pos;
+	  @*/
 	while (p->pos < p->nr_runs) {
 		size_t i = p->pos++;
 
@@ -631,24 +965,51 @@ static bool vbb_plan_next_simple(struct vbb_plan *p, struct vbb_rec *rec)
 
 bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec)
 {
+	struct vbb_range r;
+
 	if (p->phase == VBB_PHASE_ONE || p->phase == VBB_PHASE_ALONE) {
 		if (vbb_plan_next_simple(p, rec))
 			return true;
 		vbb_plan_begin_left(p);
 	}
+	/*@ loop invariant vbb_plan_ok(*p) && vbb_given(*p) && vbb_between(*p);
+	  @ loop invariant p->phase >= VBB_PHASE_ORDERS;
+	  @ loop invariant p->order == \at(p->order, Pre) ||
+	  @   p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+	  @ loop invariant vbb_records_left(*p) <= \at(vbb_records_left(*p), Pre);
+	  @ loop assigns *rec, VBB_REC_OF(p);
+	  @ loop variant vbb_records_left(*p);
+	  @*/
 	while (p->phase == VBB_PHASE_ORDERS) {
 		if (vbb_plan_next_bitmap(p, rec))
 			return true;
 		if (!vbb_plan_next_order(p))
 			vbb_plan_begin_left(p);
 	}
-	if (p->phase == VBB_PHASE_LATE || p->pos == p->nr_left)
-		return vbb_plan_begin_late(p, rec);
-	vbb_run_rec(&p->left[p->pos++], rec);
+	if (p->phase == VBB_PHASE_LEFT && p->pos < p->nr_left) {
+		vbb_run_rec(&p->left[p->pos++], rec);
+		return true;
+	}
+	if (p->phase == VBB_PHASE_LEFT && vbb_plan_begin_late(p, rec))
+		return true;
+	/* a bitmap of late runs was all of them */
+	if (!vbb_plan_next_late(p, &r))
+		return false;
+	vbb_run_rec(&r, rec);
 	return true;
 }
 
 /* All words; those of bitmaps of other orders than the lowest in use; and which orders that are */
+/*@ requires \valid(p) && \valid(higher_words) && \valid(higher);
+  @ requires \separated(p, higher_words, higher);
+  @ requires vbb_plan_ok(*p) && vbb_counted(*p);
+  @ assigns *higher_words, *higher, VBB_REC_OF(p);
+  @ ensures ok: vbb_plan_ok(*p);
+  @ ensures order: \old(p->first_phase) == VBB_PHASE_ORDERS ==>
+  @   p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ ensures few: \result <= VBB_WORDS_MAX;
+  @ ensures higher: *higher_words <= VBB_WORDS_MAX;
+  @*/
 static vbb_u64 vbb_plan_words(struct vbb_plan *p, vbb_u64 *higher_words, vbb_u64 *higher)
 {
 	vbb_u64 nr_words = 0, lowest = 0;
@@ -658,9 +1019,22 @@ static vbb_u64 vbb_plan_words(struct vbb_plan *p, vbb_u64 *higher_words, vbb_u64
 	*higher_words = 0;
 	*higher = 0;
 	vbb_plan_start(p);
+	/*@ loop invariant vbb_plan_ok(*p) && vbb_given(*p) && vbb_between(*p);
+	  @ loop invariant nr_words <= VBB_WORDS_MAX && *higher_words <= VBB_WORDS_MAX;
+	  @ loop invariant p->first_phase == VBB_PHASE_ORDERS ==>
+	  @   p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+	  @ loop assigns nr_words, lowest, r, rec, *higher_words, *higher, VBB_REC_OF(p);
+	  @ loop variant vbb_records_left(*p);
+	  @*/
 	while (vbb_plan_next(p, &rec)) {
-		nr_words += vbb_rec_words(&rec);
-		while (vbb_plan_next_run(p, &r))
+		nr_words = vbb_min(nr_words + vbb_rec_words(&rec), VBB_WORDS_MAX);
+		/*@ loop invariant vbb_plan_ok(*p) && vbb_given(*p);
+		  @ loop invariant rec.nr_words == 0 ==> vbb_between(*p);
+		  @ loop invariant vbb_records_left(*p) <= \at(vbb_records_left(*p), LoopEntry);
+		  @ loop assigns r, VBB_RUN_OF(p);
+		  @ loop variant vbb_runs_left(*p);
+		  @*/
+		while (rec.nr_words && vbb_plan_next_run(p, &r))
 			;
 		if (p->phase != VBB_PHASE_ORDERS)
 			continue;
@@ -668,23 +1042,34 @@ static vbb_u64 vbb_plan_words(struct vbb_plan *p, vbb_u64 *higher_words, vbb_u64
 			lowest = vbb_pow2(rec.order);
 		if (lowest == vbb_pow2(rec.order))
 			continue;
-		*higher_words += vbb_rec_words(&rec);
+		*higher_words = vbb_min(*higher_words + vbb_rec_words(&rec), VBB_WORDS_MAX);
 		*higher |= vbb_pow2(rec.order);
 	}
 	return nr_words;
 }
 
 /* Steps 1 and 2. Or, in place of the guess: an order whose bitmaps cover all that they can. */
+/*@ requires \valid(p) && vbb_plan_ok(*p) && vbb_counted(*p) && p->first_phase == VBB_PHASE_ORDERS;
+  @ requires on == 0 ==> vbb_left_ok(*p);
+  @ assigns VBB_REC_OF(p), VBB_PRICES_OF(p);
+  @ ensures ok: vbb_plan_ok(*p);
+  @ ensures order: p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ ensures single: on == 0 && (p->orders & (p->orders - 1)) == 0 ==> vbb_left_ok(*p);
+  @*/
 static void vbb_plan_prepare(struct vbb_plan *p, vbb_u64 on)
 {
 	size_t i;
 
+	/*@ loop invariant 0 <= i <= p->nr_runs;
+	  @ loop assigns i, VBB_PRICES_OF(p);
+	  @ loop variant p->nr_runs - i;
+	  @*/
 	for (i = 0; i < p->nr_runs; i++) {
 		p->on[i] = on;
 		p->price[i] = 0;
 	}
 	/* a single order has nothing to leave to others */
-	if (!(p->orders & (p->orders - 1)))
+	if (!(p->orders & vbb_sub(p->orders, 1)))
 		return;
 	if (!on)
 		vbb_plan_guess(p);
@@ -692,9 +1077,15 @@ static void vbb_plan_prepare(struct vbb_plan *p, vbb_u64 on)
 }
 
 /* Name one more point by itself or by a bitmap, of any length. Prices are words here. */
+/*@ requires \valid(w) && point <= VBB_PFN_END && vbb_least_ok(*w, 0x10000);
+  @ assigns w->closed, w->open, w->paid_end;
+  @ ensures w->closed <= \old(w->closed) + 1;
+  @ ensures w->open <= \old(w->closed) + 2 || w->open == \old(w->open);
+  @ ensures w->paid_end <= VBB_PFN_END + 64;
+  @*/
 static void vbb_plan_least_step(struct vbb_ways *w, vbb_u64 point)
 {
-	vbb_u32 best = w->closed < w->open ? w->closed : w->open;
+	vbb_u32 best = vbb_ways_best(w);
 	vbb_u64 more;
 
 	w->closed = best + 1;
@@ -715,15 +1106,24 @@ static void vbb_plan_least_step(struct vbb_ways *w, vbb_u64 point)
 }
 
 /* The fewest words of records that name all points, as below, at the order at hand */
+/*@ requires \valid_read(p) && vbb_plan_ok(*p) && p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ assigns \nothing;
+  @ ensures \result <= 0x2000;
+  @*/
 static vbb_u64 vbb_plan_least(const struct vbb_plan *p)
 {
 	struct vbb_ways w;
 	size_t i;
 
 	vbb_ways_close(&w, 0);
+	/*@ loop invariant 0 <= i <= p->nr_runs && vbb_least_ok(w, 4 * i);
+	  @ loop assigns i, w;
+	  @ loop variant p->nr_runs - i;
+	  @*/
 	for (i = 0; i < p->nr_runs; i++) {
-		vbb_u64 unit = vbb_shr(p->run[i].pfn, p->order);
-		vbb_u64 unit_end = vbb_shr(vbb_run_end(&p->run[i]), p->order);
+		const struct vbb_range r = p->run[i];
+		vbb_u64 unit = vbb_shr(r.pfn, p->order);
+		vbb_u64 unit_end = vbb_shr(vbb_run_end(&r), p->order);
 
 		if (vbb_plan_is_apart(p, i))
 			continue;
@@ -736,97 +1136,117 @@ static vbb_u64 vbb_plan_least(const struct vbb_plan *p)
 }
 
 /*
- * Is one bitmap, or each run alone, nearly as good as any plan can be? Let all runs begin and end
- * at multiples of a unit. Where one begins or ends at an odd multiple, the unit inside can only be
- * named by itself, at the end of an extent, or by a bitmap of this unit or less. Let those units be
- * points. Points that one bitmap names one after the other cost at least a word for 64 units of way
- * between them; any others a word each. So all of them together cost a word and, for each way from
- * one to the next, a 64th of it, but a word at most. No plan takes less. Where that is too rough a
- * bound, the points' own best plan is a finer one.
+ * Words of one bitmap, or of each run alone; is that nearly as good as any plan can be? Let all
+ * runs begin and end at multiples of a unit. Where one begins or ends at an odd multiple, the unit
+ * inside can only be named by itself, at the end of an extent, or by a bitmap of this unit or less.
+ * Let those units be points. Points that one bitmap names one after the other cost at least a word
+ * for 64 units of way between them; any others a word each. So all of them together cost a word
+ * and, for each way from one to the next, a 64th of it, but a word at most. No plan takes less.
+ * Where that is too rough a bound, the points' own best plan is a finer one.
  */
-static bool vbb_plan_count_simple(struct vbb_plan *p, vbb_u64 *nr_words)
+/*@ requires \valid(p) && vbb_plan_ok(*p);
+  @ assigns p->first_phase, p->order, p->one_pfn, p->one_words, p->least;
+  @ ensures ok: vbb_plan_ok(*p);
+  @ ensures simple: p->first_phase != VBB_PHASE_ORDERS ==> vbb_counted(*p);
+  @ ensures orders: p->first_phase == VBB_PHASE_ORDERS ==>
+  @   p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ ensures \result <= 2 * VBB_WORDS_MAX;
+  @*/
+static vbb_u64 vbb_plan_count_simple(struct vbb_plan *p)
 {
-	struct vbb_late all = p->kept_sum;
-	vbb_u64 least = 0, point, gap, one;
+	struct vbb_late all = p->kept_sum, late = p->late_sum;
+	vbb_u64 nr_words, least = 0, point, gap, one;
 	size_t i;
 
 	if (!p->late_apart)
-		vbb_late_join(&all, &p->late_sum);
+		vbb_late_join(&all, &late);
 	p->first_phase = VBB_PHASE_ALONE;
-	*nr_words = all.nr_words;
-	if (all.nr_words <= 1)
-		return true;
+	nr_words = all.nr_words;
+	if (nr_words <= 1)
+		return nr_words;
 	p->order = vbb_ctz64(all.edges);
 	if (p->order > VIRTIO_BALLOON_REC_ORDER_MAX)
-		return true;
+		return nr_words;
 	/* no branches, which nothing could foresee; the first point has much way behind it */
-	point = -(vbb_u64)64;
+	point = vbb_sub(0, 64);
+	/*@ loop invariant 0 <= i <= p->nr_runs && least <= 128 * i;
+	  @ loop assigns i, gap, point, least;
+	  @ loop variant p->nr_runs - i;
+	  @*/
 	for (i = 0; i < p->nr_runs; i++) {
-		const struct vbb_range *r = &p->run[i];
-		vbb_u64 unit = vbb_shr(r->pfn, p->order);
-		vbb_u64 unit_end = vbb_shr(vbb_run_end(r), p->order);
+		const struct vbb_range r = p->run[i];
+		vbb_u64 unit = vbb_shr(r.pfn, p->order);
+		vbb_u64 unit_end = vbb_shr(vbb_run_end(&r), p->order);
 
 		if (vbb_plan_is_apart(p, i))
 			continue;
-		gap = (unit - point) & -(unit & 1);
-		point += gap;
-		least += gap < 64 ? gap : 64;
-		gap = (unit_end - 1 - point) & -(unit_end & 1);
-		point += gap;
-		least += gap < 64 ? gap : 64;
+		gap = vbb_sub(unit, point) & vbb_sub(0, unit & 1);
+		point = vbb_add(point, gap);
+		least += vbb_min(gap, 64);
+		gap = vbb_sub(vbb_sub(unit_end, 1), point) & vbb_sub(0, unit_end & 1);
+		point = vbb_add(point, gap);
+		least += vbb_min(gap, 64);
 	}
 	/* least is 64ths of words; a plan of whole words may have as many as it says, rounded up */
 	one = vbb_words(all.pfn, all.end, p->order);
 	p->one_pfn = all.pfn;
-	p->one_words = one < all.nr_words ? (vbb_u32)one : 0;
-	if (p->one_words && vbb_bitmap_words(p->one_words) <= all.nr_words) {
+	p->one_words = one < nr_words ? (vbb_u32)one : 0;
+	if (p->one_words && vbb_bitmap_words(p->one_words) <= nr_words) {
 		p->first_phase = VBB_PHASE_ONE;
-		*nr_words = vbb_bitmap_words(p->one_words);
+		nr_words = vbb_bitmap_words(p->one_words);
 		if (64 * (1 + one) <= least + vbb_shr(least, 8) + 63)
-			return true;
+			return nr_words;
 		least = vbb_plan_least(p);
-		if (1 + one <= least || 50 * *nr_words <= 51 * least)
-			return true;
+		if (1 + one <= least || 50 * nr_words <= 51 * least)
+			return nr_words;
 	} else {
-		if (64 * all.nr_words <= least + vbb_shr(least, 6) + 63)
-			return true;
+		if (64 * nr_words <= least + vbb_shr(least, 6) + 63)
+			return nr_words;
 		least = vbb_shr(least, 6);
 	}
 	p->least = least;
 	p->first_phase = VBB_PHASE_ORDERS;
-	return false;
+	return nr_words;
 }
 
 vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
 {
-	vbb_u64 nr_words, late_words, higher_words, higher, more, ignored, on = 0, best = 0;
+	vbb_u64 nr_words, late_words, higher_words, higher, more, on = 0, best = 0;
+	vbb_u64 ignored_words, ignored;
 	vbb_u32 nr, nr_tries = 0;
 
 	p->late_apart = late_apart;
 	p->walked = false;
 	late_words = late_apart ? vbb_plan_late_words(p) : 0;
-	if (vbb_plan_count_simple(p, &nr_words))
+	nr_words = vbb_plan_count_simple(p);
+	if (vbb_plan_is_simple(p))
 		return nr_words + late_words;
 	vbb_plan_load(p);
 	p->orders = vbb_plan_orders(p, p->least / VBB_FEW);
 	vbb_plan_prepare(p, 0);
 	/* there is at least one: all runs have more words than the few of those left out */
-	if (!(p->orders & (p->orders - 1))) {
-		p->order = vbb_ctz64(p->orders);
+	if (!(p->orders & vbb_sub(p->orders, 1))) {
+		p->order = vbb_ctz64(vbb_max(p->orders, 1));
 		p->walked = true;
 		return vbb_plan_walk(p, VBB_ENDS_REAL) / VBB_WORD + late_words;
 	}
 	nr_words = vbb_plan_words(p, &higher_words, &higher);
 	/* kept runs must take what they took, so late ones apart have no say in this */
-	if (higher_words * VBB_PATCHES <= nr_words - late_words)
+	if (higher_words * VBB_PATCHES <= vbb_sub(nr_words, late_words))
 		return nr_words;
+	/*@ loop invariant nr <= VIRTIO_BALLOON_REC_ORDER_MAX + 1 && nr_tries <= VBB_TRIES;
+	  @ loop invariant vbb_plan_ok(*p) && vbb_counted(*p) && nr_words <= VBB_WORDS_MAX;
+	  @ loop assigns nr, nr_tries, on, more, nr_words, best, ignored_words, ignored,
+	  @   VBB_REC_OF(p), VBB_PRICES_OF(p);
+	  @ loop variant nr;
+	  @*/
 	for (nr = VIRTIO_BALLOON_REC_ORDER_MAX + 1; nr && nr_tries < VBB_TRIES; nr--) {
 		if (!(higher & vbb_pow2(nr - 1)))
 			continue;
 		nr_tries++;
 		on = vbb_pow2(nr - 1);
 		vbb_plan_prepare(p, on);
-		more = vbb_plan_words(p, &ignored, &ignored);
+		more = vbb_plan_words(p, &ignored_words, &ignored);
 		if (more < nr_words) {
 			nr_words = more;
 			best = on;
@@ -850,6 +1270,10 @@ size_t vbb_plan_keep(struct vbb_plan *p)
 {
 	size_t nr = 0, i;
 
+	/*@ loop invariant 0 <= i <= p->nr_runs && nr <= 255 * i;
+	  @ loop assigns i, nr, p->late[0 .. VBB_ENC_NR_PENDING - 1];
+	  @ loop variant p->nr_runs - i;
+	  @*/
 	for (i = 0; i < p->nr_runs; i++) {
 		nr += p->late[i];
 		p->late[i] = 0;
@@ -860,10 +1284,20 @@ size_t vbb_plan_keep(struct vbb_plan *p)
 }
 
 /* Index of the first run that begins behind pfn */
+/*@ requires \valid_read(p) && vbb_plan_ok(*p);
+  @ assigns \nothing;
+  @ ensures 0 <= \result <= p->nr_runs;
+  @ ensures before: \result >= 1 ==> p->run[\result - 1].pfn <= pfn;
+  @ ensures behind: \result < p->nr_runs ==> p->run[\result].pfn > pfn;
+  @*/
 static size_t vbb_plan_find(const struct vbb_plan *p, vbb_u64 pfn)
 {
 	size_t i = p->nr_runs;
 
+	/*@ loop invariant 0 <= i <= p->nr_runs && (i < p->nr_runs ==> p->run[i].pfn > pfn);
+	  @ loop assigns i;
+	  @ loop variant i;
+	  @*/
 	while (i && p->run[i - 1].pfn > pfn)
 		i--;
 	return i;
@@ -871,6 +1305,11 @@ static size_t vbb_plan_find(const struct vbb_plan *p, vbb_u64 pfn)
 
 bool vbb_plan_part(const struct vbb_plan *p, struct vbb_range *r, struct vbb_range *part)
 {
+	/*@ loop invariant vbb_range_ok(*r) && r->pfn >= \at(r->pfn, Pre);
+	  @ loop invariant r->pfn + r->nr_pages == \at(r->pfn + r->nr_pages, Pre);
+	  @ loop assigns *r, *part;
+	  @ loop variant r->nr_pages;
+	  @*/
 	while (r->nr_pages) {
 		size_t i = vbb_plan_find(p, r->pfn);
 		vbb_u64 end = vbb_run_end(r);
@@ -882,6 +1321,10 @@ bool vbb_plan_part(const struct vbb_plan *p, struct vbb_range *r, struct vbb_ran
 				*r = vbb_run(end, end);
 			continue;
 		}
+		/*@ loop invariant i <= p->nr_runs && (i < p->nr_runs ==> p->run[i].pfn > r->pfn);
+		  @ loop assigns i;
+		  @ loop variant p->nr_runs - i;
+		  @*/
 		while (i < p->nr_runs && p->late[i] && p->run[i].pfn < end)
 			i++;
 		if (i < p->nr_runs && p->run[i].pfn < end)
@@ -899,18 +1342,55 @@ bool vbb_plan_add(struct vbb_plan *p, const struct vbb_range *part)
 
 	if (first && p->late[first - 1] && vbb_range_merge(&r, &p->run[first - 1]))
 		first--;
+	/*@ loop invariant first <= last <= p->nr_runs && vbb_run_ok(r);
+	  @ loop invariant \forall integer k; 0 <= k < first ==> p->run[k].pfn <= r.pfn;
+	  @ loop invariant \forall integer k; last <= k < p->nr_runs ==> r.pfn <= p->run[k].pfn;
+	  @ loop assigns last, r;
+	  @ loop variant p->nr_runs - last;
+	  @*/
 	while (last < p->nr_runs && p->late[last] && vbb_range_merge(&r, &p->run[last]))
 		last++;
+	/*@ loop invariant first <= i <= last && vbb_late_ok(p->late_sum);
+	  @ loop invariant i == first ==> p->late_sum.nr_words == \at(p->late_sum.nr_words, Pre);
+	  @ loop assigns i, p->late_sum.nr_words;
+	  @ loop variant last - i;
+	  @*/
 	for (i = first; i < last; i++)
-		p->late_sum.nr_words -= vbb_run_words(&p->run[i]);
+		p->late_sum.nr_words -= vbb_min(p->late_sum.nr_words, vbb_run_words(&p->run[i]));
 	if (first == last) {
 		if (p->nr_runs == VBB_ENC_NR_PENDING)
 			return false;
+		/*@ loop invariant first <= i < p->nr_runs <= VBB_ENC_NR_PENDING;
+		  @ loop invariant \forall integer k; 0 <= k < p->nr_runs && k != i ==>
+		  @   p->run[k].nr_pages >= 1 &&
+		  @   p->run[k].pfn + p->run[k].nr_pages <= VBB_PFN_END &&
+		  @   (k < first ? p->run[k].pfn <= r.pfn : r.pfn <= p->run[k].pfn);
+		  @ loop invariant \forall integer j, k;
+		  @   0 <= j < k < p->nr_runs && j != i && k != i ==>
+		  @   p->run[j].pfn <= p->run[k].pfn;
+		  @ loop assigns i, p->run[0 .. VBB_ENC_NR_PENDING - 1],
+		  @   p->late[0 .. VBB_ENC_NR_PENDING - 1];
+		  @ loop variant i;
+		  @*/
 		for (i = p->nr_runs++; i > first; i--) {
 			p->run[i] = p->run[i - 1];
 			p->late[i] = p->late[i - 1];
 		}
 	} else if (last - first > 1) {
+		/*@ loop invariant last <= i <= p->nr_runs;
+		  @ loop invariant \forall integer k; 0 <= k < p->nr_runs &&
+		  @   (k < first || first < k < i - (last - first - 1) || i <= k) ==>
+		  @   p->run[k].nr_pages >= 1 &&
+		  @   p->run[k].pfn + p->run[k].nr_pages <= VBB_PFN_END &&
+		  @   (k < first ? p->run[k].pfn <= r.pfn : r.pfn <= p->run[k].pfn);
+		  @ loop invariant \forall integer j, k; 0 <= j < k < p->nr_runs &&
+		  @   (j < first || first < j < i - (last - first - 1) || i <= j) &&
+		  @   (k < first || first < k < i - (last - first - 1) || i <= k) ==>
+		  @   p->run[j].pfn <= p->run[k].pfn;
+		  @ loop assigns i, p->run[0 .. VBB_ENC_NR_PENDING - 1],
+		  @   p->late[0 .. VBB_ENC_NR_PENDING - 1];
+		  @ loop variant p->nr_runs - i;
+		  @*/
 		for (i = last; i < p->nr_runs; i++) {
 			p->run[i - (last - first - 1)] = p->run[i];
 			p->late[i - (last - first - 1)] = p->late[i];
@@ -927,6 +1407,15 @@ void vbb_plan_drop(struct vbb_plan *p, size_t nr)
 {
 	size_t i;
 
+	/*@ loop invariant nr <= i <= p->nr_runs;
+	  @ loop invariant \forall integer k; 0 <= k < p->nr_runs && (k < i - nr || i <= k) ==>
+	  @   p->run[k].nr_pages >= 1 && p->run[k].pfn + p->run[k].nr_pages <= VBB_PFN_END;
+	  @ loop invariant \forall integer j, k; 0 <= j < k < p->nr_runs &&
+	  @   (j < i - nr || i <= j) && (k < i - nr || i <= k) ==> p->run[j].pfn <= p->run[k].pfn;
+	  @ loop assigns i, p->run[0 .. VBB_ENC_NR_PENDING - 1],
+	  @   p->late[0 .. VBB_ENC_NR_PENDING - 1];
+	  @ loop variant p->nr_runs - i;
+	  @*/
 	for (i = nr; i < p->nr_runs; i++) {
 		p->run[i - nr] = p->run[i];
 		p->late[i - nr] = p->late[i];

@@ -13,18 +13,31 @@ struct vbb_rec {
 	vbb_u32 nr_words;	/* bitmap, else 0; may be more than one record can have */
 };
 
+/* More words than any plan takes: sums end there, so that none can wrap. */
+#define VBB_WORDS_MAX 0x10000u
+
 /* What records can be given out */
 enum {
 	VBB_PHASE_ONE,		/* one bitmap that names all */
 	VBB_PHASE_ALONE,	/* each run by itself */
 	VBB_PHASE_ORDERS,	/* bitmaps, order by order, */
-	VBB_PHASE_LEFT,		/* then what is left; late runs apart */
-	VBB_PHASE_LATE,
+	VBB_PHASE_LEFT,		/* then what is left, */
+	VBB_PHASE_LATE,		/* and late runs apart */
 };
 
 #ifdef __FRAMAC__
 #include "proof/plan.h"
 #endif
+
+static inline vbb_u64 vbb_min(vbb_u64 a, vbb_u64 b)
+{
+	return a < b ? a : b;
+}
+
+static inline vbb_u64 vbb_max(vbb_u64 a, vbb_u64 b)
+{
+	return a > b ? a : b;
+}
 
 /* Words of bitmap, with a word in front of as many as a record can have */
 static inline vbb_u32 vbb_bitmap_words(vbb_u32 nr_words)
@@ -75,12 +88,10 @@ static inline void vbb_late_add(struct vbb_late *late, const struct vbb_range *r
 {
 	vbb_u64 end = vbb_run_end(r);
 
-	late->nr_words += vbb_run_words(r);
+	late->nr_words = vbb_min(late->nr_words + vbb_run_words(r), VBB_WORDS_MAX);
 	late->edges |= r->pfn | end;
-	if (r->pfn < late->pfn)
-		late->pfn = r->pfn;
-	if (end > late->end)
-		late->end = end;
+	late->pfn = vbb_min(late->pfn, r->pfn);
+	late->end = vbb_max(late->end, end);
 }
 
 /* Forget all runs. */
@@ -157,6 +168,10 @@ static inline bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r)
 {
 	if (p->phase != VBB_PHASE_ONE)
 		return vbb_plan_next_part(p, r);
+	/*@ loop invariant \at(p->pos, Pre) <= p->pos <= p->nr_runs;
+	  @ loop assigns p->pos;
+	  @ loop variant p->nr_runs - p->pos;
+	  @*/
 	while (p->pos < p->nr_runs) {
 		size_t i = p->pos++;
 

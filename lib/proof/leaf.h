@@ -20,6 +20,7 @@
   @   axiom two_split: \forall integer n; 0 <= n <= 64 ==>
   @     vbb_two(n) * vbb_two(64 - n) == 0x10000000000000000;
   @   predicate vbb_bit(integer v, integer b) reads \nothing;
+  @   logic integer vbb_lowest(integer v) reads \nothing;
   @ }
   @*/
 
@@ -75,6 +76,7 @@ static inline vbb_u64 vbb_shl(vbb_u64 v, vbb_u32 n);
   @ assigns \nothing;
   @ ensures \result <= 63;
   @ ensures vbb_bit(v, \result);
+  @ ensures \result == vbb_lowest(v) && vbb_two(\result) <= v;
   @*/
 static inline vbb_u32 vbb_ctz64(vbb_u64 v);
 

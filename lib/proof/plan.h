@@ -1,34 +1,110 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
 /*
- * Runs held back, and what the encoder is told of them and of a plan. This is believed, and checked
- * by tests/test_plan.c. It is little: that runs are valid and in order, that numbers of words are
- * small, and that a plan ends. That what a plan has counted is what it gives is not among it.
+ * Runs held back, and what is known of a plan: that runs are valid and in order, that numbers of
+ * words are small, and that a plan ends. That what a plan has counted is what it gives is not among
+ * it. What is believed here of bits is proved in bit-vectors by tests/proof/leaves.smt2.
  */
 
-/*@ axiomatic vbb_plans {
-  @   logic integer vbb_records_left(struct vbb_plan p) reads \nothing;
-  @   logic integer vbb_runs_left(struct vbb_plan p) reads \nothing;
-  @   logic integer vbb_rec_alone_words(struct vbb_rec rec) reads \nothing;
+/* What a call may write that gives out a run, or a record, or that plans */
+#define VBB_ALL 0 .. VBB_ENC_NR_PENDING - 1
+#define VBB_LEFT_OF(p) (p)->left[VBB_ALL], (p)->owner[VBB_ALL]
+#define VBB_STEPS_OF(p) (p)->step[VBB_ALL]
+#define VBB_PRICES_OF(p) (p)->on[VBB_ALL], (p)->price[VBB_ALL]
+#define VBB_RUN_OF(p) (p)->pos, (p)->nr_kept, (p)->fresh, VBB_LEFT_OF(p), VBB_STEPS_OF(p)
+#define VBB_REC_OF(p) (p)->phase, (p)->nr_left, (p)->order, (p)->orders_left, (p)->walked, \
+	(p)->paid_end, VBB_RUN_OF(p)
+#define VBB_PLAN_OF(p) (p)->late_apart, (p)->first_phase, (p)->one_words, (p)->one_pfn, \
+	(p)->least, (p)->orders, VBB_PRICES_OF(p), VBB_REC_OF(p)
+
+/* Is a run a block; words of a record of its own, where it is not empty */
+#define VBB_BLOCK(pfn, nr_pages) \
+	((((pfn) | (nr_pages)) & ((nr_pages) - 1)) == 0 && ((nr_pages) & VBB_PFN_END) == 0)
+#define VBB_ALONE(pfn, nr_pages) (VBB_BLOCK(pfn, nr_pages) ? 1 : 2)
+
+/*@ axiomatic vbb_bits {
+  @   axiom and_below: \forall integer a, b; 0 <= a && 0 <= b ==>
+  @     0 <= (a & b) && (a & b) <= a && (a & b) <= b;
+  @   axiom or_above: \forall integer a, b; 0 <= a && 0 <= b ==>
+  @     a <= (a | b) && b <= (a | b) && (a | b) <= a + b;
+  @   axiom two_53: vbb_two(53) == 0x20000000000000;
+  @   axiom two_next: \forall integer n; 0 <= n < 64 ==> vbb_two(n + 1) == 2 * vbb_two(n);
+  @   axiom two_word: \forall integer n; 0 <= n <= 58 ==> vbb_two(n + 6) == 64 * vbb_two(n);
   @ }
+  @ predicate vbb_run_ok(struct vbb_range r) =
+  @   r.nr_pages >= 1 && r.pfn + r.nr_pages <= VBB_PFN_END;
   @ predicate vbb_runs_ok(struct vbb_range run[VBB_ENC_NR_PENDING], integer nr) =
   @   0 <= nr <= VBB_ENC_NR_PENDING && (\forall integer i; 0 <= i < nr ==>
-  @     run[i].nr_pages >= 1 && run[i].pfn + run[i].nr_pages <= VBB_PFN_END &&
-  @     run[0].pfn <= run[i].pfn);
+  @     run[i].nr_pages >= 1 && run[i].pfn + run[i].nr_pages <= VBB_PFN_END) &&
+  @   (\forall integer i, j; 0 <= i < j < nr ==> run[i].pfn <= run[j].pfn);
+  @ predicate vbb_late_ok(struct vbb_late l) =
+  @   l.nr_words <= VBB_WORDS_MAX && l.pfn <= VBB_PFN_END && l.end <= VBB_PFN_END &&
+  @   (l.nr_words != 0 ==> l.edges != 0);
   @ predicate vbb_plan_ok(struct vbb_plan p) =
-  @   vbb_runs_ok(p.run, p.nr_runs) && p.late_sum.nr_words <= 2 * VBB_ENC_NR_PENDING;
+  @   vbb_runs_ok(p.run, p.nr_runs) && vbb_late_ok(p.late_sum) && vbb_late_ok(p.kept_sum);
+  @ predicate vbb_parts_ok(struct vbb_range left[VBB_ENC_NR_PENDING],
+  @     vbb_u16 owner[VBB_ENC_NR_PENDING], integer nr) =
+  @   0 <= nr <= VBB_ENC_NR_PENDING &&
+  @   \forall integer i; 0 <= i < nr ==> owner[i] < VBB_ENC_NR_PENDING &&
+  @     left[i].nr_pages >= 1 && left[i].pfn + left[i].nr_pages <= VBB_PFN_END;
+  @ predicate vbb_left_ok(struct vbb_plan p) = vbb_parts_ok(p.left, p.owner, p.nr_left);
+  @ predicate vbb_one_ok(struct vbb_plan p) =
+  @   p.order <= VIRTIO_BALLOON_REC_ORDER_MAX && p.one_pfn <= VBB_PFN_END &&
+  @   1 <= p.one_words <= VBB_WORDS_MAX;
+  @ predicate vbb_counted(struct vbb_plan p) =
+  @   p.first_phase <= VBB_PHASE_ORDERS && (p.first_phase == VBB_PHASE_ONE ==> vbb_one_ok(p)) &&
+  @   (p.first_phase == VBB_PHASE_ORDERS ==> p.order <= VIRTIO_BALLOON_REC_ORDER_MAX &&
+  @     p.orders < VBB_PFN_END);
+  @ predicate vbb_in_orders(struct vbb_plan p) =
+  @   vbb_left_ok(p) && p.nr_kept <= p.pos <= p.nr_left &&
+  @   p.order <= VIRTIO_BALLOON_REC_ORDER_MAX && p.orders_left < VBB_PFN_END &&
+  @   (p.fresh != 0 ==> p.pos < p.nr_left && p.step[p.pos] \in {2, 4, 5});
+  @ predicate vbb_given(struct vbb_plan p) =
+  @   p.phase <= VBB_PHASE_LATE && (p.phase == VBB_PHASE_ORDERS ==> vbb_in_orders(p)) &&
+  @   (p.phase == VBB_PHASE_ONE ==> vbb_one_ok(p)) &&
+  @   (p.phase == VBB_PHASE_ONE || p.phase == VBB_PHASE_ALONE ==> p.nr_left == 0) &&
+  @   (p.phase == VBB_PHASE_LEFT ? vbb_left_ok(p) && p.pos <= p.nr_left :
+  @    p.phase != VBB_PHASE_ORDERS ==> p.pos <= p.nr_runs);
+  @ predicate vbb_between(struct vbb_plan p) = p.phase == VBB_PHASE_ORDERS ==> p.fresh == 0;
   @ predicate vbb_rec_ok(struct vbb_rec rec) =
-  @   rec.order <= VIRTIO_BALLOON_REC_ORDER_MAX && rec.pfn < VBB_PFN_END &&
-  @   rec.nr_pages <= VBB_PFN_END && rec.nr_words <= 0x20000 &&
+  @   rec.order <= VIRTIO_BALLOON_REC_ORDER_MAX && rec.pfn <= VBB_PFN_END &&
+  @   rec.nr_pages <= VBB_PFN_END && rec.nr_words <= VBB_WORDS_MAX &&
   @   (rec.nr_words != 0 ==> rec.nr_pages == 0) && (rec.nr_words == 0 ==> rec.nr_pages >= 1);
+  @ logic integer vbb_orders_left(struct vbb_plan p) =
+  @   4096 * p.orders_left + 2 * (p.nr_left - p.pos) + (p.fresh != 0 ? 0 : 1);
+  @ logic integer vbb_records_left(struct vbb_plan p) =
+  @   p.phase == VBB_PHASE_ONE ? 8192 + (p.fresh != 0 ? 1 : 0) :
+  @   p.phase == VBB_PHASE_ALONE ? 8192 + (p.nr_runs - p.pos) :
+  @   p.phase == VBB_PHASE_ORDERS ? 8192 + vbb_orders_left(p) :
+  @   p.phase == VBB_PHASE_LEFT ? 2048 + (p.nr_left - p.pos) : p.nr_runs - p.pos;
+  @ logic integer vbb_runs_left(struct vbb_plan p) =
+  @   p.phase == VBB_PHASE_ORDERS ?
+  @     2 * (p.nr_left - p.pos) + (p.pos < p.nr_left && p.step[p.pos] == 5 ? 1 : 0) :
+  @   p.phase == VBB_PHASE_ONE || p.phase == VBB_PHASE_LATE ? p.nr_runs - p.pos : 0;
   @ logic integer vbb_enc_todo(integer nr_pages, integer nr_runs, integer late) =
   @   3 * nr_pages + nr_runs + (late != 0 ? 1 : 0);
   @*/
 
-/*@ requires \valid_read(rec) && vbb_rec_ok(*rec);
-  @ assigns \nothing;
-  @ ensures rec->nr_words == 0 ==> \result == vbb_rec_alone_words(*rec) && 1 <= \result <= 2;
+/*@ assigns \nothing;
+  @ ensures \result == (a < b ? a : b);
   @*/
-static inline vbb_u64 vbb_rec_words(const struct vbb_rec *rec);
+static inline vbb_u64 vbb_min(vbb_u64 a, vbb_u64 b);
+
+/*@ assigns \nothing;
+  @ ensures \result == (a > b ? a : b);
+  @*/
+static inline vbb_u64 vbb_max(vbb_u64 a, vbb_u64 b);
+
+/*@ requires nr_words <= VBB_WORDS_MAX;
+  @ assigns \nothing;
+  @ ensures nr_words <= \result <= 2 * nr_words;
+  @*/
+static inline vbb_u32 vbb_bitmap_words(vbb_u32 nr_words);
+
+/*@ assigns \nothing;
+  @ ensures \result.pfn == pfn;
+  @ ensures \result.nr_pages == (end > pfn ? end - pfn : 0);
+  @*/
+static inline struct vbb_range vbb_run(vbb_u64 pfn, vbb_u64 end);
 
 /*@ requires \valid_read(r) && vbb_range_ok(*r);
   @ assigns \nothing;
@@ -36,11 +112,46 @@ static inline vbb_u64 vbb_rec_words(const struct vbb_rec *rec);
   @*/
 static inline vbb_u64 vbb_run_end(const struct vbb_range *r);
 
+/*@ requires \valid_read(r) && r->nr_pages >= 1;
+  @ assigns \nothing;
+  @ ensures \result != 0 <==> VBB_BLOCK(r->pfn, r->nr_pages);
+  @ ensures r->nr_pages == VBB_PFN_END ==> \result == 0;
+  @*/
+static inline bool vbb_run_is_block(const struct vbb_range *r);
+
+/*@ requires \valid_read(r);
+  @ assigns \nothing;
+  @ ensures \result <= 2 && (r->nr_pages == 0 ==> \result == 0);
+  @ ensures r->nr_pages >= 1 ==> 1 <= \result == VBB_ALONE(r->pfn, r->nr_pages);
+  @*/
+static inline vbb_u32 vbb_run_words(const struct vbb_range *r);
+
+/*@ requires \valid_read(rec) && vbb_rec_ok(*rec);
+  @ assigns \nothing;
+  @ ensures rec->nr_words == 0 ==> 1 <= \result <= 2 &&
+  @   \result == VBB_ALONE(rec->pfn, rec->nr_pages);
+  @ ensures \result <= 2 * VBB_WORDS_MAX;
+  @*/
+static inline vbb_u64 vbb_rec_words(const struct vbb_rec *rec);
+
+/*@ requires \valid(late) && \valid_read(r) && \separated(late, r);
+  @ requires vbb_late_ok(*late) && vbb_range_ok(*r);
+  @ assigns *late;
+  @ ensures vbb_late_ok(*late);
+  @*/
+static inline void vbb_late_add(struct vbb_late *late, const struct vbb_range *r);
+
 /*@ requires \valid(p);
   @ assigns p->nr_runs, p->late_sum, p->kept_sum;
   @ ensures p->nr_runs == 0 && vbb_plan_ok(*p) && p->late_sum.nr_words == 0;
   @*/
 void vbb_plan_clear(struct vbb_plan *p);
+
+/*@ requires \valid_read(p) && i < VBB_ENC_NR_PENDING;
+  @ assigns \nothing;
+  @ ensures p->late_apart == 0 ==> \result == 0;
+  @*/
+static inline bool vbb_plan_is_apart(const struct vbb_plan *p, size_t i);
 
 /*@ requires \valid(p) && vbb_plan_ok(*p);
   @ assigns p->late[0 .. VBB_ENC_NR_PENDING - 1], p->late_sum, p->kept_sum;
@@ -93,44 +204,65 @@ vbb_u64 vbb_plan_late_words(const struct vbb_plan *p);
 
 /*@ requires \valid_read(p) && vbb_plan_ok(*p) && \valid_read(more) && vbb_range_ok(*more);
   @ assigns \nothing;
-  @ ensures \result <= 0x10000;
+  @ ensures \result <= VBB_WORDS_MAX;
   @*/
 vbb_u64 vbb_plan_late_words_with(const struct vbb_plan *p, const struct vbb_range *more);
 
 /*@ requires \valid(p) && vbb_plan_ok(*p);
-  @ assigns *p;
+  @ assigns VBB_PLAN_OF(p);
   @ ensures ok: vbb_plan_ok(*p);
-  @ ensures same: p->nr_runs == \old(p->nr_runs) &&
-  @   p->late_sum.nr_words == \old(p->late_sum.nr_words);
-  @ ensures \result <= 0x10000;
+  @ ensures counted: vbb_counted(*p);
+  @ ensures \result <= 3 * VBB_WORDS_MAX;
   @*/
 vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart);
 
 /*@ requires \valid_read(p);
   @ assigns \nothing;
+  @ ensures \result != 0 <==> p->first_phase != VBB_PHASE_ORDERS;
   @*/
 static inline bool vbb_plan_is_simple(const struct vbb_plan *p);
 
-/*@ requires \valid(p) && vbb_plan_ok(*p);
-  @ assigns *p;
+/*@ requires \valid(p) && vbb_plan_ok(*p) && vbb_counted(*p);
+  @ assigns p->phase, p->fresh, p->pos, p->nr_left, p->nr_kept, p->orders_left, VBB_LEFT_OF(p);
   @ ensures ok: vbb_plan_ok(*p);
+  @ ensures given: vbb_given(*p) && vbb_between(*p) && p->phase == p->first_phase;
   @*/
 void vbb_plan_start(struct vbb_plan *p);
 
 /*@ requires \valid(p) && \valid(rec) && \separated(p, rec) && vbb_plan_ok(*p);
-  @ assigns *rec, *p;
+  @ requires vbb_given(*p) && vbb_between(*p);
+  @ assigns *rec, VBB_REC_OF(p);
   @ ensures ok: vbb_plan_ok(*p);
+  @ ensures given: vbb_given(*p);
+  @ ensures between: \result == 0 || rec->nr_words == 0 ==> vbb_between(*p);
   @ ensures rec: \result != 0 ==> vbb_rec_ok(*rec);
-  @ ensures ends: 0 <= vbb_records_left(*p) <= \old(vbb_records_left(*p)) &&
-  @   (\result != 0 ==> vbb_records_left(*p) < \old(vbb_records_left(*p)));
+  @ ensures order: p->order == \old(p->order) || p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ ensures ends: 0 <= vbb_records_left(*p) <= \old(vbb_records_left(*p));
+  @ ensures less: \result != 0 ==> vbb_records_left(*p) < \old(vbb_records_left(*p));
   @*/
 bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec);
 
 /*@ requires \valid(p) && \valid(r) && \separated(p, r) && vbb_plan_ok(*p);
-  @ assigns *r, *p;
+  @ requires vbb_given(*p) && p->phase != VBB_PHASE_ONE;
+  @ assigns *r, VBB_RUN_OF(p);
   @ ensures ok: vbb_plan_ok(*p);
+  @ ensures given: vbb_given(*p);
+  @ ensures between: \result == 0 ==> vbb_between(*p);
   @ ensures run: \result != 0 ==> vbb_range_ok(*r);
-  @ ensures ends: vbb_records_left(*p) == \old(vbb_records_left(*p)) && vbb_runs_left(*p) >= 0 &&
-  @   (\result != 0 ==> vbb_runs_left(*p) < \old(vbb_runs_left(*p)));
+  @ ensures records: 0 <= vbb_records_left(*p) <= \old(vbb_records_left(*p));
+  @ ensures ends: vbb_runs_left(*p) >= 0;
+  @ ensures less: \result != 0 ==> vbb_runs_left(*p) < \old(vbb_runs_left(*p));
+  @*/
+bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r);
+
+/*@ requires \valid(p) && \valid(r) && \separated(p, r) && vbb_plan_ok(*p) && vbb_given(*p);
+  @ assigns *r, VBB_RUN_OF(p);
+  @ ensures ok: vbb_plan_ok(*p);
+  @ ensures given: vbb_given(*p);
+  @ ensures between: \result == 0 ==> vbb_between(*p);
+  @ ensures run: \result != 0 ==> vbb_range_ok(*r);
+  @ ensures records: 0 <= vbb_records_left(*p) <= \old(vbb_records_left(*p));
+  @ ensures ends: vbb_runs_left(*p) >= 0;
+  @ ensures less: \result != 0 ==> vbb_runs_left(*p) < \old(vbb_runs_left(*p));
   @*/
 static inline bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r);

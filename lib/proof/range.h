@@ -46,6 +46,7 @@ static inline bool vbb_range_clip(struct vbb_range *r, const struct vbb_range *w
   @   vbb_in_range(page, *r) <==> \old(vbb_in_range(page, *r)) || vbb_in_range(page, *more);
   @ ensures end: \result != 0 ==> r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) ||
   @   r->pfn + r->nr_pages == more->pfn + more->nr_pages;
+  @ ensures pfn: \result != 0 ==> r->pfn == (\old(r->pfn) < more->pfn ? \old(r->pfn) : more->pfn);
   @*/
 static inline bool vbb_range_merge(struct vbb_range *r, const struct vbb_range *more);
 

@@ -1,6 +1,6 @@
 ; SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 ; The leaves of include/virtio_balloon_bmap/leaf.h, in bit-vectors: what lib/proof/leaf.h promises of
-; each. Every check asks z3 for a case in which one clause is wrong; there is none: all say unsat.
+; each, and what lib/proof/plan.h says of & and |. Every check asks z3 for a case in which one clause is wrong; there is none: all say unsat.
 (set-logic QF_BV)
 (declare-const v (_ BitVec 64))
 (declare-const base (_ BitVec 64))
@@ -14,7 +14,7 @@
 (define-fun wide ((x (_ BitVec 64))) (_ BitVec 128) ((_ zero_extend 64) x))
 (define-fun two ((i (_ BitVec 64))) (_ BitVec 128) (bvshl (wide one) (wide i)))
 
-(echo "vbb_two: 1 at 0, never falls, and 2^n * 2^(64 - n) is 2^64")
+(echo "vbb_two: 1 at 0, never falls, 2^n * 2^(64 - n) is 2^64, and 2^(n + 1) and 2^(n + 6)")
 (push)
 (assert (not (= (two zero) (wide one))))
 (check-sat)
@@ -26,6 +26,30 @@
 (push)
 (assert (and (bvule n top)
 	(not (= (bvmul (two n) (two (bvsub top n))) (bvshl (wide one) (wide top))))))
+(check-sat)
+(pop)
+
+(push)
+(assert (and (bvult n top) (not (= (two (bvadd n one)) (bvadd (two n) (two n))))))
+(check-sat)
+(pop)
+(push)
+(assert (and (bvule n #x000000000000003a)
+	(not (= (two (bvadd n #x0000000000000006)) (bvmul (wide top) (two n))))))
+(check-sat)
+(pop)
+
+(echo "r = v & b: r <= v, and so r <= b; r = v | b: v <= r, and so b <= r, and r <= v + b")
+(push)
+(assert (bvugt (bvand v b) v))
+(check-sat)
+(pop)
+(push)
+(assert (bvult (bvor v b) v))
+(check-sat)
+(pop)
+(push)
+(assert (bvugt (wide (bvor v b)) (bvadd (wide v) (wide b))))
 (check-sat)
 (pop)
 
@@ -53,7 +77,7 @@
 (pop)
 (pop)
 
-(echo "vbb_ctz64: in two halves, where it is not one instruction: at most 63, and that bit is set")
+(echo "vbb_ctz64: in two halves, where it is not one instruction: at most 63, that bit is set, 2^r <= v")
 (push)
 ; what __builtin_ctz() promises of a 32-bit number that is not 0
 (declare-const low (_ BitVec 64))
@@ -65,8 +89,14 @@
 (assert (not (= v zero)))
 (assert (=> (not (= half zero)) (is-ctz32 half low)))
 (assert (=> (= half zero) (is-ctz32 (bvlshr v #x0000000000000020) high)))
+(push)
 (assert (not (and (bvult ctz top) (bit v ctz))))
 (check-sat)
+(pop)
+(push)
+(assert (bvugt (two ctz) (wide v)))
+(check-sat)
+(pop)
 (pop)
 
 (echo "vbb_sub: r = v - b modulo 2^64: the difference where v >= b")
