@@ -15,6 +15,7 @@ import math
 import mmap
 import os
 import pathlib
+import signal
 import statistics
 import sys
 import tempfile
@@ -404,6 +405,8 @@ def main():
     need_len = 2 * args.guest_mem + GIB
     if mem_available() < need_len:
         parser.error(f"two guests need {need_len // MIB} MiB, {mem_available() // MIB} MiB are available: --guest-mem?")
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         data, lost = measure(args)
     except HarnessError as error:
