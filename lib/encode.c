@@ -329,7 +329,7 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 			  @   e->cur, e->rec_order,
 			  @   e->len, e->len_max);
 			  @ loop invariant plan: vbb_plan_ok(e->plan);
-			  @ loop invariant given: vbb_given(e->plan);
+			  @ loop invariant given: vbb_given(e->plan) && vbb_in_bitmap(e->plan);
 			  @ loop invariant left: 0 <= vbb_records_left(e->plan) <=
 			  @   \at(vbb_records_left(e->plan), LoopEntry);
 			  @ loop assigns r, e->cur.idx, e->cur.off, e->cur.left, e->len,

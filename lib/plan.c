@@ -562,11 +562,10 @@ bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r)
 	/*@ loop invariant vbb_given(*p) && vbb_plan_ok(*p) && p->pos >= \at(p->pos, Pre);
 	  @ loop invariant p->pos == \at(p->pos, Pre) ? p->fresh == \at(p->fresh, Pre) :
 	  @   p->fresh == 0;
-	  @ loop invariant p->phase != VBB_PHASE_ORDERS ==> p->pos == \at(p->pos, Pre);
 	  @ loop assigns p->pos, p->nr_kept, VBB_LEFT_OF(p);
 	  @ loop variant p->nr_left - p->pos;
 	  @*/
-	for (; p->phase == VBB_PHASE_ORDERS && p->pos < p->nr_left; p->pos++) {
+	for (; p->pos < p->nr_left; p->pos++) {
 		const struct vbb_range left = p->left[p->pos];
 		struct vbb_range core = vbb_run_core(&left, p->order);
 		vbb_u64 end = vbb_run_end(&left);
@@ -934,6 +933,7 @@ static void vbb_run_rec(const struct vbb_range *r, struct vbb_rec *rec)
   @ assigns *rec, p->fresh, p->pos;
   @ ensures given: vbb_given(*p);
   @ ensures rec: \result != 0 ==> vbb_rec_ok(*rec);
+  @ ensures alone: \result != 0 && p->phase == VBB_PHASE_ALONE ==> rec->nr_words == 0;
   @ ensures less: \result != 0 ==> vbb_records_left(*p) < \old(vbb_records_left(*p));
   @*/
 static bool vbb_plan_next_simple(struct vbb_plan *p, struct vbb_rec *rec)

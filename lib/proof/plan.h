@@ -65,6 +65,8 @@
   @   (p.phase == VBB_PHASE_LEFT ? vbb_left_ok(p) && p.pos <= p.nr_left :
   @    p.phase != VBB_PHASE_ORDERS ==> p.pos <= p.nr_runs);
   @ predicate vbb_between(struct vbb_plan p) = p.phase == VBB_PHASE_ORDERS ==> p.fresh == 0;
+  @ predicate vbb_in_bitmap(struct vbb_plan p) = p.phase == VBB_PHASE_ONE ||
+  @   p.phase == VBB_PHASE_ORDERS || p.phase == VBB_PHASE_LATE;
   @ predicate vbb_rec_ok(struct vbb_rec rec) =
   @   rec.order <= VIRTIO_BALLOON_REC_ORDER_MAX && rec.pfn <= VBB_PFN_END &&
   @   rec.nr_pages <= VBB_PFN_END && rec.nr_words <= VBB_WORDS_MAX &&
@@ -236,6 +238,7 @@ void vbb_plan_start(struct vbb_plan *p);
   @ ensures given: vbb_given(*p);
   @ ensures between: \result == 0 || rec->nr_words == 0 ==> vbb_between(*p);
   @ ensures rec: \result != 0 ==> vbb_rec_ok(*rec);
+  @ ensures bitmap: \result != 0 && rec->nr_words != 0 ==> vbb_in_bitmap(*p);
   @ ensures order: p->order == \old(p->order) || p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
   @ ensures ends: 0 <= vbb_records_left(*p) <= \old(vbb_records_left(*p));
   @ ensures less: \result != 0 ==> vbb_records_left(*p) < \old(vbb_records_left(*p));
@@ -243,7 +246,7 @@ void vbb_plan_start(struct vbb_plan *p);
 bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec);
 
 /*@ requires \valid(p) && \valid(r) && \separated(p, r) && vbb_plan_ok(*p);
-  @ requires vbb_given(*p) && p->phase != VBB_PHASE_ONE;
+  @ requires vbb_given(*p) && vbb_in_bitmap(*p) && p->phase != VBB_PHASE_ONE;
   @ assigns *r, VBB_RUN_OF(p);
   @ ensures ok: vbb_plan_ok(*p);
   @ ensures given: vbb_given(*p);
@@ -256,6 +259,7 @@ bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec);
 bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r);
 
 /*@ requires \valid(p) && \valid(r) && \separated(p, r) && vbb_plan_ok(*p) && vbb_given(*p);
+  @ requires vbb_in_bitmap(*p);
   @ assigns *r, VBB_RUN_OF(p);
   @ ensures ok: vbb_plan_ok(*p);
   @ ensures given: vbb_given(*p);
