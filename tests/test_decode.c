@@ -685,6 +685,19 @@ static void test_no_work_without_budget(void **state)
 	vbb_dec_set_budget(&d, 2);
 	assert_int_equal(vbb_dec_next(&d, &r), 0);
 
+	/* So are records that are all one run. */
+	message_begin(&m, VIRTIO_BALLOON_FORMAT_RECORDS);
+	for (i = 0; i < 100; i++)
+		message_record(&m, 5 + (uint64_t)i, 0, 0);
+	seg.len = m.len;
+	assert_int_equal(vbb_dec_init(&d, &m.cfg, &seg, 1), 0);
+	vbb_dec_set_budget(&d, 99);
+	assert_int_equal(vbb_dec_next(&d, &r), VBB_E_BUDGET);
+	vbb_dec_set_budget(&d, 2);
+	assert_int_equal(vbb_dec_next(&d, &r), 1);
+	assert_int_equal(r.pfn, 5);
+	assert_int_equal(r.nr_pages, 100);
+
 	message_begin(&m, VIRTIO_BALLOON_FORMAT_VALUES);
 	m.cfg.queue = VBB_QUEUE_HOST_REQUEST;
 	message_add(&m, 7, 8);
