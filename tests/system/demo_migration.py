@@ -85,13 +85,16 @@ class Reserve:
     @staticmethod
     def populate(memory, length):
         """All CPUs do it; Python's own madvise() would keep them from that."""
-        madvise = ctypes.CDLL(None).madvise
+        madvise = ctypes.CDLL(None, use_errno=True).madvise
+
+        def touch(start, end):
+            if madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_POPULATE_WRITE):
+                raise OSError(ctypes.get_errno(), "no memory for guests")
+
         address, part = ctypes.addressof(ctypes.c_char.from_buffer(memory)), length // NR_CPUS & -mmap.PAGESIZE
         with concurrent.futures.ThreadPoolExecutor(NR_CPUS) as pool:
-            for number in range(NR_CPUS):
-                end = length if number == NR_CPUS - 1 else part * (number + 1)
-                pool.submit(madvise, ctypes.c_void_p(address + part * number), ctypes.c_size_t(end - part * number),
-                            MADV_POPULATE_WRITE)
+            starts = [address + part * number for number in range(NR_CPUS)]
+            list(pool.map(touch, starts, [*starts[1:], address + length]))
 
     def give(self):
         """Frees one of these lengths."""
