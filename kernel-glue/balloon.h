@@ -80,11 +80,11 @@ struct vbb_batch {
 	enum vbb_dir dir;		/* where they go */
 	struct vbb_blocks blocks;	/* they, until the batch's last message takes them over */
 	u64 *keys;			/* pfn and order of each, to be sorted and encoded */
+	u64 *spare;			/* as many, for sorting */
 	unsigned long nr_wanted;	/* pages that it should yet get */
 	unsigned int nr_max;		/* keys that there is room for */
 	unsigned int nr;		/* keys in use */
 	unsigned int pos;		/* keys that were put into messages */
-	bool ascending;			/* the keys came sorted */
 	struct vbb_range rest;		/* what did not fit of the last key put; wire units */
 };
 

@@ -191,6 +191,19 @@ struct page *alloc_pages(gfp_t gfp, unsigned int order)
 	return NULL;
 }
 
+unsigned long alloc_pages_bulk_array(gfp_t gfp, unsigned long nr, struct page **pages)
+{
+	unsigned long i;
+
+	for (i = 0; i < nr && i < 21; i++) {
+		assert(!pages[i]);
+		pages[i] = alloc_pages(gfp, 0);
+		if (!pages[i])
+			break;
+	}
+	return i;
+}
+
 int alloc_contig_range(unsigned long start, unsigned long end, unsigned int type, gfp_t gfp)
 {
 	struct page *page = pfn_to_online_page(start);

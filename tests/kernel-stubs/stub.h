@@ -23,6 +23,7 @@
 typedef long long s64;
 typedef unsigned int gfp_t;
 
+#define U16_MAX USHRT_MAX
 #define U32_MAX UINT_MAX
 #define U64_MAX ULLONG_MAX
 #define SZ_4K (1U << 12)
@@ -47,6 +48,8 @@ typedef unsigned int gfp_t;
 #define max(a, b) \
 	({ __typeof__(a) _a = (a); __typeof__(b) _b = (b); _a > _b ? _a : (__typeof__(a))_b; })
 #define min_t(type, a, b) min((type)(a), (type)(b))
+#define swap(a, b) \
+	do { __typeof__(a) held = (a); (a) = (b); (b) = held; } while (0)
 #define min3(a, b, c) min(min(a, b), c)
 #define max3(a, b, c) max(max(a, b), c)
 #define ALIGN_DOWN(x, a) ((x) & ~((__typeof__(x))(a) - 1))
@@ -309,6 +312,8 @@ static inline struct page *pfn_to_online_page(unsigned long pfn)
 #define balloon_mapping_gfp_mask() 0
 
 struct page *alloc_pages(gfp_t gfp, unsigned int order);
+/* Fewer than nr at times, as the kernel's */
+unsigned long alloc_pages_bulk_array(gfp_t gfp, unsigned long nr, struct page **pages);
 void __free_pages(struct page *page, unsigned int order);
 /* Of one page, which empties the CPU's list of its zone */
 #define CONFIG_CONTIG_ALLOC
@@ -348,8 +353,6 @@ static inline int get_order(unsigned long len)
 #define kvfree(p) free(p)
 #define __get_free_pages(gfp, order) ((unsigned long)stub_alloc(PAGE_SIZE << (order)))
 #define free_pages(addr, order) free((void *)(addr))
-
-#define sort(base, nr, len, cmp, swap) qsort(base, nr, len, cmp)
 
 /* --- Segments of a message */
 

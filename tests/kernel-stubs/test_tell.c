@@ -387,6 +387,36 @@ static void test_unnamed(void **state)
 	stop();
 }
 
+/* Which keys there are is not changed by sorting: of each the number, and a sum. */
+static void test_sorted(void **state)
+{
+	uint64_t seed = 1;
+	size_t round, i;
+	u64 sum, key, bits;
+
+	assert_int_equal(start(16, VBB_FMT_AUTO, FIRST_PFN), 0);
+	for (round = 0; round < 200; round++) {
+		bits = ~0ULL >> test_below(&seed, 64);
+		/* some byte may be the same in all of them */
+		bits &= ~(0xffULL << 8 * test_below(&seed, 8));
+		vb.batch.nr = (u32)test_index(&seed, round % 10 ? 20 : VBB_BATCH_BLOCKS + 1);
+		for (i = 0, sum = 0; i < vb.batch.nr; i++) {
+			key = (test_rand(&seed) & bits) | (round % 2 ? 0x50 : 0);
+			vb.batch.keys[i] = key;
+			sum += key * (key | 1);
+		}
+		vbb_batch_sort(&vb.batch);
+		for (i = 0; i < vb.batch.nr; i++) {
+			key = vb.batch.keys[i];
+			sum -= key * (key | 1);
+			assert_true(!i || vb.batch.keys[i - 1] <= key);
+		}
+		assert_int_equal(sum, 0);
+	}
+	vb.batch.nr = 0;
+	stop();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -398,6 +428,7 @@ int main(void)
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_unnamed),
+		cmocka_unit_test(test_sorted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
