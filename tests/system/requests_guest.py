@@ -493,7 +493,7 @@ def ring_lies(rig, driver):
         check(device.wait(lambda: device.actual == 16 * MIB_PAGES, rig.timeout), f"{lie}: the balloon stays")
         device.set_target(0)
         check(device.wait(lambda: device.actual == 0, rig.timeout), f"{lie}: the balloon stays")
-        rig.guest.rmmod(driver.name, rig.patience)
+        rig.rmmod()
         rig.expect_returned(f"after {lie}")
         host.answers.clear()
         rig.guest.insmod(driver.module, driver.params)
@@ -542,10 +542,10 @@ def storm(rig, driver):
             again(None)
         check(host.device.wait(lambda: host.next_id > seen + 50, rig.timeout), "the storm ends")
         if turn % 2:
-            rig.guest.write(f"{rig.driver_dir()}/unbind", "virtio0")
+            rig.unbind()
             rig.guest.write(f"/sys/bus/virtio/drivers/{driver.name}/bind", "virtio0")
         else:
-            rig.guest.rmmod(driver.name, rig.patience)
+            rig.rmmod()
             rig.guest.insmod(driver.module, driver.params)
         # What was open is closed by the reset, and its answers never come.
         host.answers.clear()
@@ -581,11 +581,11 @@ def goes(rig, driver, how, doing):
             return
         if state == "rmmod":
             rig.guest.unpin()
-            rig.guest.rmmod(driver.name, rig.patience)
+            rig.rmmod()
             rig.expect_returned("with the module unloaded")
             rig.guest.insmod(driver.module, driver.params)
         elif state == "rebind":
-            rig.guest.write(f"{rig.driver_dir()}/unbind", "virtio0", timeout=30)
+            rig.unbind()
             rig.guest.write(f"/sys/bus/virtio/drivers/{driver.name}/bind", "virtio0")
         else:
             rig.guest.sleep(state)
@@ -604,7 +604,7 @@ def queues(rig, driver):
         offered = [bit for i, bit in enumerate((1, 3, 5)) if choice >> i & 1]
         host = begin(rig, driver, (*FEATURES, *offered))
         host.expect(DONE, GET_UNUSED_PAGES)
-        rig.guest.rmmod(driver.name, rig.patience)
+        rig.rmmod()
         rig.finish()
         host.device.close()
 

@@ -115,7 +115,7 @@ def settle(rig):
 
 def rebind(rig):
     bound = rig.driver_dir()
-    rig.guest.write(f"{bound}/unbind", "virtio0", timeout=30)
+    rig.unbind()
     rig.expect_returned("unbound")
     rig.device.pages.clear()
     rig.guest.write(f"{bound}/bind", "virtio0")

@@ -114,7 +114,7 @@ class Rig:
     def unload(self):
         if isinstance(self.device, Device):
             self.agree()
-        self.guest.rmmod(self.driver.name, self.patience)
+        self.rmmod()
         self.expect_returned("with the module unloaded")
 
     def agree(self):
@@ -191,14 +191,19 @@ class Rig:
     def intact(self):
         tap.intact(self.guest)
 
-    @property
-    def patience(self):
-        """Seconds in which a driver goes and a guest answers, whatever a device does that lies."""
-        return 5 if self.flavour.name == "release" and not isinstance(self.device, Device) else 30
+    def soon(self, command):
+        """Whatever a device does that lies, the driver goes and the guest answers within 5 s."""
+        self.guest.run(command, timeout=30 if isinstance(self.device, Device) else 5)
+
+    def rmmod(self):
+        self.soon(f"rmmod {self.driver.name}")
+
+    def unbind(self):
+        self.soon(f"write {self.driver_dir()}/unbind virtio0")
 
     def lives(self):
         """The guest answers."""
-        self.guest.run("ping", timeout=self.patience)
+        self.soon("ping")
 
     def finish(self):
         """Ends guest and device in good order; nothing may have been reported meanwhile."""
@@ -235,7 +240,7 @@ class Rig:
         poll(lambda: not self.guest.sh("ls /sys/bus/virtio/devices"), 30,
              "the dead device is removed")
         self.expect_returned("without its device")
-        self.guest.rmmod(self.driver.name, self.patience)
+        self.rmmod()
         self.intact()
         self.clean()
         self.poweroff()
