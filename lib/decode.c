@@ -717,7 +717,74 @@ static __attribute__((__noinline__)) int vbb_dec_next_any(struct vbb_dec *d, str
 	return d->fault == VBB_DEC_END ? 0 : d->fault;
 }
 
+/* n units from b on, of 64 that begin at pfn */
+/*@ requires \valid(r) && 1 <= n && b + n <= 64 && 1 <= scale && pfn + 64 * scale <= VBB_PFN_END;
+  @ assigns *r;
+  @ ensures 1 <= r->nr_pages && r->pfn + r->nr_pages <= pfn + 64 * scale;
+  @*/
+static inline void vbb_dec_put(struct vbb_range *r, vbb_u64 pfn, vbb_u64 scale, vbb_u32 b,
+			       vbb_u32 n)
+{
+	/*@ assert 0 <= b * scale <= 64 * scale && 1 <= n * scale <= 64 * scale; */
+	/*@ assert 0 <= (64 - b - n) * scale; */
+	r->pfn = pfn + b * scale;
+	r->nr_pages = n * scale;
+}
+
+/*
+ * The runs of the word at hand but for its last, where nothing else is in hand, from r[i] on.
+ * Returns the index past them.
+ */
+/*@ requires \valid(d) && \valid(r + (0 .. nr - 1)) && \separated(d, r + (0 .. nr - 1)) && i <= nr;
+  @ requires \separated(r + (0 .. nr - 1), d->cur.seg + (0 .. d->cur.nr_segs - 1));
+  @ requires vbb_dec_ok(*d);
+  @ assigns d->word, d->budget, r[i .. nr - 1];
+  @ ensures safe: vbb_dec_ok(*d);
+  @ ensures few: i <= \result <= nr;
+  @ ensures runs: \forall integer k; i <= k < \result ==>
+  @   r[k].nr_pages >= 1 && r[k].pfn + r[k].nr_pages <= d->limit_pfn;
+  @ ensures budget: d->budget <= \old(d->budget);
+  @*/
+static inline size_t vbb_dec_next_of_word(struct vbb_dec *d, struct vbb_range *r, size_t i,
+					  size_t nr)
+{
+	vbb_u64 word = d->word, rest = vbb_drop64(word), budget = d->budget, scale = d->scale, pfn;
+	vbb_u32 b;
+
+	if (!rest || d->run.nr_pages || d->nr_bits > d->nr_inside)
+		return i;
+	/*@ assert 0 <= (d->nr_inside - d->nr_bits) * scale; */
+	/*@ assert 0 <= (d->nr_inside - (d->nr_bits - 64)) * scale; */
+	/*@ assert d->base_pfn + d->nr_inside * scale <= d->limit_pfn; */
+	/*@ assert d->base_pfn + d->nr_bits * scale <= d->limit_pfn; */
+	pfn = d->base_pfn + (d->nr_bits - 64) * scale;
+	/*@ assert inside: pfn + 64 * scale <= d->limit_pfn; */
+	/*@ loop invariant few: \at(i, Pre) <= i <= nr && budget <= \at(d->budget, Pre);
+	  @ loop invariant same: *d == \at(*d, Pre);
+	  @ loop invariant seg: \forall integer k; 0 <= k < d->cur.nr_segs ==>
+	  @   d->cur.seg[k].len == \at(d->cur.seg[k].len, Pre);
+	  @ loop invariant word: word != 0;
+	  @ loop invariant runs: \forall integer k; \at(i, Pre) <= k < i ==>
+	  @   r[k].nr_pages >= 1 && r[k].pfn + r[k].nr_pages <= d->limit_pfn;
+	  @ loop assigns i, b, word, rest, budget, r[\at(i, Pre) .. nr - 1];
+	  @ loop variant nr - i;
+	  @*/
+	while (rest && i < nr && budget) {
+		/*@ assert apart: \separated(d, r + i); */
+		b = vbb_ctz64(word);
+		vbb_dec_put(r + i, pfn, scale, b, vbb_ones64(word, b));
+		i++;
+		word = rest;
+		rest = vbb_drop64(word);
+		budget--;
+	}
+	d->word = word;
+	d->budget = budget;
+	return i;
+}
+
 /*@ requires \valid(d) && \valid(r) && \separated(d, r) && vbb_dec_ok(*d);
+  @ requires \separated(r, d->cur.seg + (0 .. d->cur.nr_segs - 1));
   @ assigns *d, *r;
   @ ensures safe: vbb_dec_ok(*d);
   @ ensures same: d->cur.seg == \old(d->cur.seg) && d->cur.nr_segs == \old(d->cur.nr_segs) &&
@@ -730,15 +797,55 @@ static __attribute__((__noinline__)) int vbb_dec_next_any(struct vbb_dec *d, str
   @*/
 int vbb_dec_next(struct vbb_dec *d, struct vbb_range *r)
 {
-	vbb_u64 rest = vbb_drop64(d->word);
+	/* most runs have another behind them in their word, so that they are whole */
+	return vbb_dec_next_of_word(d, r, 0, 1) ? 1 : vbb_dec_next_any(d, r);
+}
 
-	/* most runs: nothing is in hand, and the word has another behind it, so that it is whole */
-	if (!rest || d->run.nr_pages || d->nr_bits > d->nr_inside || !d->budget)
-		return vbb_dec_next_any(d, r);
-	vbb_dec_find(d, r);
-	d->word = rest;
-	d->budget--;
-	return 1;
+/*@ requires \valid(d) && \valid(r + (0 .. nr - 1)) && \separated(d, r + (0 .. nr - 1));
+  @ requires \separated(r + (0 .. nr - 1), d->cur.seg + (0 .. d->cur.nr_segs - 1));
+  @ requires vbb_dec_ok(*d);
+  @ assigns *d, r[0 .. nr - 1];
+  @ ensures safe: vbb_dec_ok(*d);
+  @ ensures same: d->cur.seg == \old(d->cur.seg) && d->cur.nr_segs == \old(d->cur.nr_segs) &&
+  @   d->limit_pfn == \old(d->limit_pfn);
+  @ ensures code: \result <= nr;
+  @ ensures runs: \forall integer k; 0 <= k < \result ==>
+  @   r[k].nr_pages >= 1 && r[k].pfn + r[k].nr_pages <= d->limit_pfn;
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures budget: d->budget <= \old(d->budget);
+  @*/
+int vbb_dec_next_runs(struct vbb_dec *d, struct vbb_range *r, vbb_u16 nr)
+{
+	size_t i = 0, past;
+	int err;
+
+	/*@ loop invariant safe: vbb_dec_ok(*d);
+	  @ loop invariant few: 0 <= i <= nr;
+	  @ loop invariant same: d->cur.seg == \at(d->cur.seg, Pre) &&
+	  @   d->cur.nr_segs == \at(d->cur.nr_segs, Pre) && d->limit_pfn == \at(d->limit_pfn, Pre);
+	  @ loop invariant runs: \forall integer k; 0 <= k < i ==>
+	  @   r[k].nr_pages >= 1 && r[k].pfn + r[k].nr_pages <= d->limit_pfn;
+	  @ loop invariant forward: vbb_pos(d->cur) >= \at(vbb_pos(d->cur), Pre);
+	  @ loop invariant budget: d->budget <= \at(d->budget, Pre);
+	  @ loop assigns i, past, err, *d, r[0 .. nr - 1];
+	  @ loop variant nr - i;
+	  @*/
+	while (i < nr) {
+		past = vbb_dec_next_of_word(d, r, i, nr);
+		/*@ assert before: \forall integer k; 0 <= k < past ==>
+		  @   r[k].nr_pages >= 1 && r[k].pfn + r[k].nr_pages <= d->limit_pfn; */
+		if (past == i) {
+			/*@ assert apart: \separated(d, r + i); */
+			err = vbb_dec_next_any(d, r + i);
+			/*@ assert before: \forall integer k; 0 <= k < i ==>
+			  @   r[k].nr_pages >= 1 && r[k].pfn + r[k].nr_pages <= d->limit_pfn; */
+			if (err <= 0)
+				return i ? (int)i : err;
+			past++;
+		}
+		i = past;
+	}
+	return (int)i;
 }
 
 /*@ requires \valid(d) && \valid(value) && \separated(d, value) && vbb_dec_ok(*d);

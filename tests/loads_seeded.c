@@ -6,6 +6,7 @@
 #define vbb_dec_init seeded_dec_init
 #define vbb_dec_init_pfns seeded_dec_init_pfns
 #define vbb_dec_next seeded_dec_next
+#define vbb_dec_next_runs seeded_dec_next_runs
 #define vbb_dec_next_value seeded_dec_next_value
 #define vbb_vring_used_idx seeded_vring_used_idx
 #define vbb_vring_dev_init seeded_vring_dev_init

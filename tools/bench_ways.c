@@ -45,11 +45,13 @@ static const struct vbb_dec_cfg dec_cfg = { .queue = VBB_QUEUE_BALLOON, .records
 
 static int give_all(struct vbb_dec *dec, struct vbb_bench_out *out)
 {
-	struct vbb_range r;
+	struct vbb_range r[64];
+	int nr, i;
 
-	vbb_dec_for_each(dec, &r)
-		vbb_bench_give(out, r.pfn, r.nr_pages);
-	return vbb_dec_next(dec, &r);
+	while ((nr = vbb_dec_next_runs(dec, r, ARRAY_SIZE(r))) > 0)
+		for (i = 0; i < nr; i++)
+			vbb_bench_give(out, r[i].pfn, r[i].nr_pages);
+	return nr;
 }
 
 int vbb_bench_decode(struct vbb_dec *dec, vbb_u8 *buf, size_t len, struct vbb_bench_out *out)

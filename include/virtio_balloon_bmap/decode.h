@@ -116,6 +116,20 @@ static inline void vbb_dec_set_budget(struct vbb_dec *d, vbb_u64 steps)
 VBB_PUBLIC int vbb_dec_next(struct vbb_dec *d, struct vbb_range *r);
 
 /**
+ * vbb_dec_next_runs() - the next runs of pages, several in one call
+ * @d: the decoder
+ * @r: the caller's array, receives the runs as vbb_dec_next() gives them
+ * @nr: how many runs @r has room for, 1 at least
+ *
+ * Where runs are short most of the time of vbb_dec_next() goes into the call. A step of the budget
+ * still is at most one run. The runs that come before a fault or the end are given first; the next
+ * call tells which it was.
+ *
+ * Return: 1 to @nr with so many runs; else as vbb_dec_next().
+ */
+VBB_PUBLIC int vbb_dec_next_runs(struct vbb_dec *d, struct vbb_range *r, vbb_u16 nr);
+
+/**
  * vbb_dec_next_value() - the next number of a message of format VALUES
  * @d: the decoder
  * @value: receives the number
