@@ -96,7 +96,7 @@ def patterns(cases):
 # What a target that is missed would take
 TAKES = {
     "alike": "a decoder that loads several words of a bitmap at a time.",
-    "dense": "a call that gives many runs: between two calls a decoder's state waits in memory.",
+    "dense": "no run that goes on in the next word: the last of each waits until that is loaded.",
     "plan": "no search. The plan looks for the fewest records over all orders of blocks; a sender to whom time matters more than bytes\n"
             "    can set VBB_FMT_BITMAP.",
     "bitmap": "no empty words: where runs are far apart, a bitmap's time goes into words without any run.",
