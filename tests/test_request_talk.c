@@ -3,19 +3,7 @@
  * Both machines, and the bytes between them: queues that lose nothing, steps in any order. Of each
  * id the test remembers what must not happen to it again.
  */
-#include "test.h"
-
-#define GET VIRTIO_BALLOON_CMD_GET_UNUSED_PAGES
-#define DROP VIRTIO_BALLOON_CMD_DROP_CACHE
-
-#define CONT VIRTIO_BALLOON_FLAG_CONT
-#define DONE VIRTIO_BALLOON_FLAG_DONE
-#define BUSY VIRTIO_BALLOON_FLAG_BUSY
-#define CANCELLED VIRTIO_BALLOON_FLAG_CANCELLED
-#define FAILED VIRTIO_BALLOON_FLAG_FAILED
-
-#define RECORDS VIRTIO_BALLOON_FORMAT_RECORDS
-#define VALUES VIRTIO_BALLOON_FORMAT_VALUES
+#include "request.h"
 
 #define NR_PARKED 2	/* buffers for requests */
 #define NR_CHAINS 3	/* answers that the queue holds */
