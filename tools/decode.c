@@ -13,21 +13,16 @@ static const char help[] =
 	"line.\n"
 	"\n"
 	"  --format pfns          FILE is an array of the old format, not messages\n"
-	"  --queue inflate        what an inflate or deflate queue carries (default)\n"
-	"  --queue host_request   answers to host requests\n"
-	"  --max-pfn N            pages at or past N are faults\n"
-	"  --no-records           as without the feature for records, which are faults then\n"
+	VBB_DEC_HELP
 	"  --help                 print this and exit\n"
 	"\n"
 	"The first fault ends it, with exit status 65, behind the runs before it.\n";
 
-enum { OPT_FORMAT = 256, OPT_QUEUE, OPT_MAX_PFN, OPT_NO_RECORDS, OPT_HELP };
+enum { OPT_FORMAT = VBB_OPT_OTHER, OPT_HELP };
 
 static const struct option options[] = {
 	{ "format", required_argument, NULL, OPT_FORMAT },
-	{ "queue", required_argument, NULL, OPT_QUEUE },
-	{ "max-pfn", required_argument, NULL, OPT_MAX_PFN },
-	{ "no-records", no_argument, NULL, OPT_NO_RECORDS },
+	VBB_DEC_OPTIONS,
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
 };
@@ -148,21 +143,12 @@ int vbb_cmd_decode(int argc, char **argv)
 				return vbb_usage(argv[0], "--format %s: not pfns", optarg);
 			r.framing = VBB_FRAMING_PFNS;
 			break;
-		case OPT_QUEUE:
-			err = vbb_opt_queue(argv[0], optarg, &cfg.queue);
-			break;
-		case OPT_MAX_PFN:
-			err = vbb_opt_num(argv[0], "max-pfn", optarg, 1, ~(vbb_u64)0,
-					  &cfg.limit_pfn);
-			break;
-		case OPT_NO_RECORDS:
-			cfg.records = false;
-			break;
 		case OPT_HELP:
 			fputs(help, stdout);
 			return 0;
 		default:
-			return vbb_usage(argv[0], NULL);
+			err = vbb_opt_dec(argv[0], opt, optarg, &cfg);
+			break;
 		}
 		if (err)
 			return err;

@@ -139,10 +139,6 @@ vbb_u64 vbb_device_tell(struct vbb_device *d, struct vbb_qmp *q)
 	return ~(vbb_u64)0;
 }
 
-static const struct vbb_qmp_arg no_args[] = {
-	{ NULL, json_type_null, false },
-};
-
 static const struct vbb_qmp_arg balloon_args[] = {
 	{ "value", json_type_int, false },
 	{ NULL, json_type_null, false },
@@ -150,8 +146,8 @@ static const struct vbb_qmp_arg balloon_args[] = {
 
 const struct vbb_qmp_cmd vbb_device_cmds[] = {
 	{ "balloon", balloon_args, cmd_balloon },
-	{ "query-balloon", no_args, cmd_query_balloon },
-	{ "quit", no_args, cmd_quit },
-	{ "x-query-balloon-counters", no_args, cmd_query_counters },
+	{ "query-balloon", vbb_qmp_no_args, cmd_query_balloon },
+	{ "quit", vbb_qmp_no_args, cmd_quit },
+	{ "x-query-balloon-counters", vbb_qmp_no_args, cmd_query_counters },
 	{ NULL, NULL, NULL },
 };

@@ -177,14 +177,10 @@ static const struct vbb_qmp_arg cancel_args[] = {
 	{ NULL, json_type_null, false },
 };
 
-static const struct vbb_qmp_arg no_args[] = {
-	{ NULL, json_type_null, false },
-};
-
 const struct vbb_qmp_cmd vbb_device_request_cmds[] = {
 	{ "x-get-unused-pages", get_unused_pages_args, cmd_get_unused_pages },
 	{ "x-drop-cache", drop_cache_args, cmd_drop_cache },
 	{ "x-cancel", cancel_args, cmd_cancel },
-	{ "x-query-requests", no_args, cmd_query_requests },
+	{ "x-query-requests", vbb_qmp_no_args, cmd_query_requests },
 	{ NULL, NULL, NULL },
 };

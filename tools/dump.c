@@ -18,31 +18,18 @@ static const char help[] =
 	"  --format request       FILE is one host request\n"
 	"  --format result        FILE is one result of a device\n"
 	"  --format capture       FILE is a capture by 'vbb device', or others in that format\n"
-	"  --queue inflate        what an inflate or deflate queue carries (default)\n"
-	"  --queue host_request   answers to host requests\n"
-	"  --max-pfn N            pages at or past N are faults\n"
-	"  --no-records           as without the feature for records, which are faults then\n"
+	VBB_DEC_HELP
 	"  --explain              of a fault, tell the requirement that it violates\n"
 	"  --help                 print this and exit\n"
 	"\n"
 	"A malformed message is shown up to its fault, and makes the exit status 65.\n";
 
-enum {
-	OPT_JSON = 256,
-	OPT_FORMAT,
-	OPT_QUEUE,
-	OPT_MAX_PFN,
-	OPT_NO_RECORDS,
-	OPT_EXPLAIN,
-	OPT_HELP,
-};
+enum { OPT_JSON = VBB_OPT_OTHER, OPT_FORMAT, OPT_EXPLAIN, OPT_HELP };
 
 static const struct option options[] = {
 	{ "json", no_argument, NULL, OPT_JSON },
 	{ "format", required_argument, NULL, OPT_FORMAT },
-	{ "queue", required_argument, NULL, OPT_QUEUE },
-	{ "max-pfn", required_argument, NULL, OPT_MAX_PFN },
-	{ "no-records", no_argument, NULL, OPT_NO_RECORDS },
+	VBB_DEC_OPTIONS,
 	{ "explain", no_argument, NULL, OPT_EXPLAIN },
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ NULL, 0, NULL, 0 },
@@ -516,16 +503,6 @@ int vbb_cmd_dump(int argc, char **argv)
 				return vbb_usage(argv[0], "--format %s: no such format",
 						 optarg);
 			break;
-		case OPT_QUEUE:
-			err = vbb_opt_queue(argv[0], optarg, &cfg.queue);
-			break;
-		case OPT_MAX_PFN:
-			err = vbb_opt_num(argv[0], "max-pfn", optarg, 1, ~(vbb_u64)0,
-					  &cfg.limit_pfn);
-			break;
-		case OPT_NO_RECORDS:
-			cfg.records = false;
-			break;
 		case OPT_EXPLAIN:
 			style.explain = true;
 			break;
@@ -533,7 +510,8 @@ int vbb_cmd_dump(int argc, char **argv)
 			fputs(help, stdout);
 			return 0;
 		default:
-			return vbb_usage(argv[0], NULL);
+			err = vbb_opt_dec(argv[0], opt, optarg, &cfg);
+			break;
 		}
 		if (err)
 			return err;

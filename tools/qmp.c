@@ -111,6 +111,8 @@ static struct json_object *list_add(struct json_object *list, const char *name)
 	return list;
 }
 
+const struct vbb_qmp_arg vbb_qmp_no_args[] = { { NULL, json_type_null, false } };
+
 /* true where args has just what a command takes */
 static bool args_check(struct json_object *args, const struct vbb_qmp_arg *want,
 		       struct vbb_qmp_error *err)
@@ -148,7 +150,6 @@ static bool args_check(struct json_object *args, const struct vbb_qmp_arg *want,
 static struct json_object *qmp_capabilities(struct vbb_qmp_client *c, struct json_object *args,
 					    struct vbb_qmp_error *err)
 {
-	static const struct vbb_qmp_arg none[] = { { NULL, json_type_null, false } };
 	struct json_object *enable;
 
 	if (c->ready)
@@ -160,7 +161,7 @@ static struct json_object *qmp_capabilities(struct vbb_qmp_client *c, struct jso
 			return vbb_qmp_fail(err, "GenericError", "No capability is available");
 		json_object_object_del(args, "enable");
 	}
-	if (!args_check(args, none, err))
+	if (!args_check(args, vbb_qmp_no_args, err))
 		return NULL;
 	c->ready = true;
 	return json_object_new_object();
@@ -237,17 +238,13 @@ static struct json_object *closefd(struct vbb_qmp *q, struct json_object *args,
 	return json_object_new_object();
 }
 
-static const struct vbb_qmp_arg no_args[] = {
-	{ NULL, json_type_null, false },
-};
-
 static const struct vbb_qmp_arg fd_args[] = {
 	{ "fdname", json_type_string, false },
 	{ NULL, json_type_null, false },
 };
 
 static const struct vbb_qmp_cmd own_cmds[] = {
-	{ "query-commands", no_args, query_commands },
+	{ "query-commands", vbb_qmp_no_args, query_commands },
 	{ "getfd", fd_args, getfd },
 	{ "closefd", fd_args, closefd },
 	{ NULL, NULL, NULL },

@@ -47,6 +47,8 @@ struct vbb_qmp_arg {
 	bool optional;
 };
 
+extern const struct vbb_qmp_arg vbb_qmp_no_args[];	/* of a command that takes none */
+
 /**
  * struct vbb_qmp_cmd - a command
  */

@@ -124,15 +124,25 @@ void vbb_size_text(vbb_u64 nr_pages, vbb_u32 page_shift, char text[24])
 		strcpy(text, "0");
 }
 
-int vbb_opt_queue(const char *cmd, const char *arg, enum vbb_queue *queue)
+int vbb_opt_dec(const char *cmd, int opt, const char *arg, struct vbb_dec_cfg *cfg)
 {
-	if (!strcmp(arg, "inflate"))
-		*queue = VBB_QUEUE_BALLOON;
-	else if (!strcmp(arg, "host_request"))
-		*queue = VBB_QUEUE_HOST_REQUEST;
-	else
-		return vbb_usage(cmd, "--queue %s: not inflate or host_request", arg);
-	return 0;
+	switch (opt) {
+	case VBB_OPT_QUEUE:
+		if (!strcmp(arg, "inflate"))
+			cfg->queue = VBB_QUEUE_BALLOON;
+		else if (!strcmp(arg, "host_request"))
+			cfg->queue = VBB_QUEUE_HOST_REQUEST;
+		else
+			return vbb_usage(cmd, "--queue %s: not inflate or host_request", arg);
+		return 0;
+	case VBB_OPT_MAX_PFN:
+		return vbb_opt_num(cmd, "max-pfn", arg, 1, ~(vbb_u64)0, &cfg->limit_pfn);
+	case VBB_OPT_NO_RECORDS:
+		cfg->records = false;
+		return 0;
+	default:
+		return vbb_usage(cmd, NULL);
+	}
 }
 
 int vbb_in_open(struct vbb_in *in, int argc, char **argv, int optind)

@@ -90,15 +90,30 @@ int vbb_opt_size(const char *cmd, const char *opt, const char *arg, vbb_u64 *len
  */
 void vbb_size_text(vbb_u64 nr_pages, vbb_u32 page_shift, char text[24]);
 
+/* The options of whoever decodes: help, rows for getopt_long(), and values below VBB_OPT_OTHER */
+#define VBB_DEC_HELP \
+	"  --queue inflate        what an inflate or deflate queue carries (default)\n" \
+	"  --queue host_request   answers to host requests\n" \
+	"  --max-pfn N            pages at or past N are faults\n" \
+	"  --no-records           as without the feature for records, which are faults then\n"
+
+#define VBB_DEC_OPTIONS \
+	{ "queue", required_argument, NULL, VBB_OPT_QUEUE }, \
+	{ "max-pfn", required_argument, NULL, VBB_OPT_MAX_PFN }, \
+	{ "no-records", no_argument, NULL, VBB_OPT_NO_RECORDS }
+
+enum { VBB_OPT_QUEUE = 256, VBB_OPT_MAX_PFN, VBB_OPT_NO_RECORDS, VBB_OPT_OTHER };
+
 /**
- * vbb_opt_queue() - read the option --queue
+ * vbb_opt_dec() - take an option of VBB_DEC_OPTIONS
  * @cmd: "vbb NAME", for the message
- * @arg: the text
- * @queue: receives the kind of queue
+ * @opt: what getopt_long() has given
+ * @arg: the option's argument
+ * @cfg: receives what the option says
  *
- * Return: 0, or VBB_EXIT_USAGE, which has been said.
+ * Return: 0, or VBB_EXIT_USAGE, which has been said, also where @opt is none of them.
  */
-int vbb_opt_queue(const char *cmd, const char *arg, enum vbb_queue *queue);
+int vbb_opt_dec(const char *cmd, int opt, const char *arg, struct vbb_dec_cfg *cfg);
 
 /**
  * struct vbb_in - a file that is read
