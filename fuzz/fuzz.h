@@ -3,6 +3,7 @@
 #ifndef FUZZ_H
 #define FUZZ_H
 
+#include <poll.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,20 @@ static inline uint8_t *fuzz_alloc(size_t size)
 	if (!p)
 		abort();
 	return p;
+}
+
+/* How many descriptors are open, of the low ones: all that there are in a fuzzer */
+static inline unsigned int fuzz_nr_fds(void)
+{
+	struct pollfd fds[256];
+	unsigned int i, nr = 0;
+
+	for (i = 0; i < 256; i++)
+		fds[i] = (struct pollfd){ .fd = (int)i };
+	fuzz_check(poll(fds, 256, 0) >= 0);
+	for (i = 0; i < 256; i++)
+		nr += !(fds[i].revents & POLLNVAL);
+	return nr;
 }
 
 #endif

@@ -9,7 +9,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -86,20 +85,6 @@ static void begin_process(void)
 	f.full_pipe = two[1];
 	while (write(f.full_pipe, zeros, sizeof(zeros)) > 0)
 		;
-}
-
-/* How many descriptors are open, of the low ones: all that there are in a fuzzer */
-static unsigned int nr_open(void)
-{
-	struct pollfd fds[128];
-	unsigned int i, nr = 0;
-
-	for (i = 0; i < 128; i++)
-		fds[i] = (struct pollfd){ .fd = (int)i };
-	fuzz_check(poll(fds, 128, 0) >= 0);
-	for (i = 0; i < 128; i++)
-		nr += !(fds[i].revents & POLLNVAL);
-	return nr;
 }
 
 /* A line that came back */
@@ -266,7 +251,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!begun)
 		begin_process();
 	begun = true;
-	nr = nr_open();
+	nr = fuzz_nr_fds();
 	f.now_ns = 1000000000000000000;
 	f.now = 0;
 	f.passed = -1;
@@ -301,6 +286,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	vbb_device_job_end(&d.requests.job);
 	vbb_device_job_end(&d.hint.job);
 	vbb_vhu_fini(&d.vhu);
-	fuzz_check(nr_open() == nr);
+	fuzz_check(fuzz_nr_fds() == nr);
 	return 0;
 }

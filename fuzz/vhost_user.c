@@ -7,7 +7,6 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -111,20 +110,6 @@ static void begin_process(void)
 	kinds[FD_EPOLL] = epoll_create1(0);
 	kinds[FD_FOLDER] = open("/", O_RDONLY | O_DIRECTORY);
 	kinds[FD_PATH] = open("/", O_PATH);
-}
-
-/* How many descriptors are open, of the low ones: all that there are in a fuzzer */
-static unsigned int nr_open(void)
-{
-	struct pollfd fds[256];
-	unsigned int i, nr = 0;
-
-	for (i = 0; i < 256; i++)
-		fds[i] = (struct pollfd){ .fd = (int)i };
-	fuzz_check(poll(fds, 256, 0) >= 0);
-	for (i = 0; i < 256; i++)
-		nr += !(fds[i].revents & POLLNVAL);
-	return nr;
 }
 
 /* The device */
@@ -552,7 +537,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!begun)
 		begin_process();
 	begun = true;
-	nr = nr_open();
+	nr = fuzz_nr_fds();
 	/* as new: what was in the files is gone */
 	for (i = FD_MEMORY; i <= FD_MORE; i++)
 		fuzz_check(!ftruncate(kinds[i], 0) && !ftruncate(kinds[i], MEM_LEN));
@@ -633,6 +618,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (read(kinds[FD_PIPE_IN], &value, 8) > 0)
 		;
 	i = (int)read(kinds[FD_EVENT], &value, 8);
-	fuzz_check(nr_open() == nr);
+	fuzz_check(fuzz_nr_fds() == nr);
 	return 0;
 }
