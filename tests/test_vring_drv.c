@@ -213,8 +213,13 @@ static void assert_drv_broken(void)
 
 static void test_drv_faults(void **state)
 {
+	static const struct {
+		unsigned int nr_out;
+		vbb_u32 id;
+	} wrong[] = { { 1, 8 }, { 1, 0x10000 }, { 2, 1 }, { 1, 1 } };
 	void *token = NULL;
 	vbb_u64 len;
+	size_t i;
 
 	(void)state;
 	/* an index that goes too far, and back */
@@ -230,18 +235,12 @@ static void test_drv_faults(void **state)
 	rig_put16(rig.ring.used + 2, 0xffff);
 	assert_drv_broken();
 	/* ids: no entry, with 32 bits; not the head of a chain; not lent; given twice */
-	drv_start(8, 0, false);
-	assert_int_equal(drv_send(1, 0, NULL), 0);
-	rig_used(&rig, 8, 0);
-	assert_drv_broken();
-	drv_start(8, 0, false);
-	assert_int_equal(drv_send(1, 0, NULL), 0);
-	rig_used(&rig, 0x10000, 0);
-	assert_drv_broken();
-	drv_start(8, 0, false);
-	assert_int_equal(drv_send(2, 0, NULL), 0);
-	rig_used(&rig, 1, 0);
-	assert_drv_broken();
+	for (i = 0; i < ARRAY_SIZE(wrong); i++) {
+		drv_start(8, 0, false);
+		assert_int_equal(drv_send(wrong[i].nr_out, 0, NULL), 0);
+		rig_used(&rig, wrong[i].id, 0);
+		assert_drv_broken();
+	}
 	drv_start(8, 0, false);
 	assert_int_equal(drv_send(1, 0, NULL), 0);
 	assert_int_equal(drv_send(1, 0, NULL), 0);

@@ -588,12 +588,10 @@ def backwards(rig, driver):
     settle(rig)
 
 
-# DRV-3
-def lengths(rig, driver):
-    """The device claims to have written too little, too much, and what is no result."""
+def mislead(rig, driver, use):
+    """The device ends each chain by use(device, chain), and is honest later."""
     device = begin(rig, driver)
-    wrong = [0, 1, 8, 15, 17, 32, 4096, 1 << 31, (1 << 32) - 1]
-    device.policy = lambda chain: device.use(chain, hostile.result(), length=random.choice(wrong))
+    device.policy = lambda chain: use(device, chain)
     for chain in list(device.chains):
         device.policy(chain)
     time.sleep(1)
@@ -601,24 +599,23 @@ def lengths(rig, driver):
     reach(rig, 64 * MIB_PAGES)
     reach(rig, 0)
     settle(rig)
+
+
+# DRV-3
+def lengths(rig, driver):
+    """The device claims to have written too little, too much, and what is no result."""
+    wrong = [0, 1, 8, 15, 17, 32, 4096, 1 << 31, (1 << 32) - 1]
+    mislead(rig, driver, lambda device, chain: device.use(chain, hostile.result(), length=random.choice(wrong)))
 
 
 # DRV-3
 def results(rig, driver):
     """The device writes results that say the impossible."""
-    device = begin(rig, driver)
     top = (1 << 64) - 1
     wrong = [hostile.result(top, hostile.OK), hostile.result(0, 0xffff),
              hostile.result(1, hostile.MALFORMED, 0xffff), hostile.result(top, 4, 64, 0xffffffff),
              hostile.result(5, hostile.INHIBITED), bytes(16), b"\xff" * 16]
-    device.policy = lambda chain: device.use(chain, random.choice(wrong))
-    for chain in list(device.chains):
-        device.policy(chain)
-    time.sleep(1)
-    rig.lives()
-    reach(rig, 64 * MIB_PAGES)
-    reach(rig, 0)
-    settle(rig)
+    mislead(rig, driver, lambda device, chain: device.use(chain, random.choice(wrong)))
 
 
 def ring(rig, driver, lie):
