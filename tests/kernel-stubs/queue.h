@@ -21,6 +21,11 @@ struct stub_queue {
 	u8 used[VBB_VRING_USED_LEN(STUB_QUEUE_MAX)] __aligned(VBB_VRING_USED_ALIGN);
 };
 
+static inline struct stub_queue *stub_queue(const struct virtqueue *vq)
+{
+	return container_of(vq, struct stub_queue, vq);
+}
+
 /* A new queue, with both its sides; @num: entries */
 void stub_queue_init(struct stub_queue *q, struct virtio_device *vdev, u32 num);
 

@@ -8,47 +8,92 @@ u64 stub_ns, stub_ns_step = 1;
 void (*stub_meanwhile)(void);
 unsigned int stub_nr_allocs = UINT_MAX, stub_nr_errors;
 struct page_reporting_dev_info *stub_reporting;
+struct notifier_block *stub_oom;
+struct shrinker *stub_shrinker;
+unsigned long stub_events[NR_VM_EVENT_ITEMS], stub_states[STUB_NR_STATES];
 
-/* --- Work: one piece of it can be queued */
+/* --- Work, in the order in which it was queued last */
 
-static struct delayed_work *stub_queued;
+static struct work_struct *stub_queued[8];
+static size_t stub_nr_queued;
 
 struct workqueue_struct *stub_workqueue(const char *name)
 {
 	return (struct workqueue_struct *)stub_alloc(strlen(name) + 1);
 }
 
+bool cancel_work_sync(struct work_struct *work)
+{
+	size_t i;
+
+	for (i = 0; i < stub_nr_queued; i++) {
+		if (stub_queued[i] != work)
+			continue;
+		memmove(&stub_queued[i], &stub_queued[i + 1],
+			(--stub_nr_queued - i) * sizeof(stub_queued[0]));
+		return true;
+	}
+	return false;
+}
+
+static bool stub_queue_work(struct work_struct *work, unsigned long delay, bool anew)
+{
+	bool queued = cancel_work_sync(work);
+
+	assert(work->fn && stub_nr_queued < ARRAY_SIZE(stub_queued));
+	if (!queued || anew)
+		work->delay = delay;
+	stub_queued[stub_nr_queued++] = work;
+	return queued;
+}
+
+bool queue_work(struct workqueue_struct *wq, struct work_struct *work)
+{
+	assert(wq);
+	return !stub_queue_work(work, 0, false);
+}
+
 bool queue_delayed_work(struct workqueue_struct *wq, struct delayed_work *dw, unsigned long delay)
 {
-	bool queued = stub_queued;
-
-	assert(wq && (!queued || stub_queued == dw));
-	stub_queued = dw;
-	return !queued;
+	assert(wq);
+	return !stub_queue_work(&dw->work, delay, false);
 }
 
 bool mod_delayed_work(struct workqueue_struct *wq, struct delayed_work *dw, unsigned long delay)
 {
-	return !queue_delayed_work(wq, dw, delay);
+	assert(wq);
+	return stub_queue_work(&dw->work, delay, true);
 }
 
 bool cancel_delayed_work_sync(struct delayed_work *dw)
 {
-	bool queued = stub_queued == dw;
+	return cancel_work_sync(&dw->work);
+}
 
-	stub_queued = NULL;
-	return queued;
+static bool stub_work_within(unsigned long delay)
+{
+	struct work_struct *work;
+	size_t i;
+
+	for (i = 0; i < stub_nr_queued; i++) {
+		work = stub_queued[i];
+		if (work->delay > delay)
+			continue;
+		cancel_work_sync(work);
+		work->fn(work);
+		return true;
+	}
+	return false;
 }
 
 bool stub_work(void)
 {
-	struct delayed_work *dw = stub_queued;
+	return stub_work_within(ULONG_MAX);
+}
 
-	if (!dw)
-		return false;
-	stub_queued = NULL;
-	dw->work.fn(&dw->work);
-	return true;
+bool stub_work_now(void)
+{
+	return stub_work_within(0);
 }
 
 /* --- Pages */
@@ -57,7 +102,7 @@ struct page stub_map[STUB_NR_PAGES];
 unsigned long stub_first_pfn;
 struct pglist_data stub_nodes[MAX_NUMNODES];
 unsigned long stub_nr_free;
-long stub_managed;
+long stub_managed, stub_reserved, stub_swap;
 bool stub_init_on_free;
 
 static struct zone *stub_zone(size_t i)
@@ -99,6 +144,8 @@ void stub_pages_init(unsigned long first_pfn)
 	stub_first_pfn = first_pfn;
 	stub_nr_free = 0;
 	stub_managed = 0;
+	stub_reserved = 0;
+	stub_swap = 0;
 	stub_init_on_free = false;
 	zone->zone_start_pfn = first_pfn;
 	zone->spanned_pages = STUB_NR_PAGES;
@@ -168,6 +215,7 @@ static void stub_take(struct page *head, struct page *page, unsigned int order)
 	}
 	for (i = 0; i < 1U << order; i++)
 		page[i].taken = true;
+	page->count = 1;
 }
 
 /* The smallest block that will do */
@@ -217,13 +265,24 @@ int alloc_contig_range(unsigned long start, unsigned long end, unsigned int type
 	return 0;
 }
 
+void split_page(struct page *page, unsigned int order)
+{
+	size_t i;
+
+	for (i = 1; i < (size_t)1 << order; i++)
+		page[i].count = page->count;
+}
+
 void __free_pages(struct page *page, unsigned int order)
 {
 	size_t pos = (size_t)(page - stub_map), i;
 	struct page *buddy;
 
+	assert(page->count);
+	if (--page->count)
+		return;
 	for (i = 0; i < (size_t)1 << order; i++) {
-		assert(page[i].taken && !page[i].offline);
+		assert(page[i].taken && !page[i].offline && !page[i].locked && !page[i].movable);
 		page[i].taken = false;
 	}
 	for (; order < MAX_ORDER - 1; order++) {
@@ -234,6 +293,130 @@ void __free_pages(struct page *page, unsigned int order)
 		pos &= ~((size_t)1 << order);
 	}
 	stub_free_add(&stub_map[pos], order);
+}
+
+static struct page *stub_others[STUB_NR_PAGES];
+
+void stub_comb(void)
+{
+	struct page *page;
+	size_t i, nr = 0;
+
+	while ((page = alloc_pages(GFP_KERNEL, 0)))
+		stub_others[nr++] = page;
+	for (i = 0; i < STUB_NR_PAGES; i++) {
+		page = stub_others[i];
+		if (!page || page_to_pfn(page) % 2)
+			continue;
+		__free_page(page);
+		stub_others[i] = NULL;
+	}
+}
+
+void stub_comb_end(void)
+{
+	size_t i;
+
+	for (i = 0; i < STUB_NR_PAGES; i++) {
+		if (stub_others[i])
+			__free_page(stub_others[i]);
+		stub_others[i] = NULL;
+	}
+}
+
+/* --- Pages that move */
+
+static struct balloon_dev_info *stub_owner(const struct page *page)
+{
+	return (struct balloon_dev_info *)page->private;
+}
+
+bool stub_isolate(struct page *page)
+{
+	if (!page->movable || page->isolated || !trylock_page(page))
+		return false;
+	get_page(page);
+	spin_lock(&stub_owner(page)->pages_lock);
+	list_del(&page->lru);
+	stub_owner(page)->isolated_pages++;
+	spin_unlock(&stub_owner(page)->pages_lock);
+	page->isolated = true;
+	unlock_page(page);
+	/* it is on a list of the kernel's now */
+	INIT_LIST_HEAD(&page->lru);
+	return true;
+}
+
+int stub_migrate(struct page *page)
+{
+	struct page *to = alloc_pages(GFP_KERNEL, 0);
+	int err;
+
+	assert(page->isolated && page->movable);
+	if (!to)
+		return -ENOMEM;
+	if (!trylock_page(page)) {
+		put_page(to);
+		return -EAGAIN;
+	}
+	to->locked = true;
+	err = stub_owner(page)->migratepage(stub_owner(page), to, page, MIGRATE_ASYNC);
+	unlock_page(to);
+	if (!err)
+		page->isolated = false;
+	unlock_page(page);
+	put_page(to);
+	if (!err) {
+		list_del(&page->lru);
+		put_page(page);
+	}
+	return err;
+}
+
+void stub_putback(struct page *page)
+{
+	struct balloon_dev_info *owner = stub_owner(page);
+
+	list_del(&page->lru);
+	page->locked = true;
+	spin_lock(&owner->pages_lock);
+	list_add(&page->lru, &owner->pages);
+	owner->isolated_pages--;
+	spin_unlock(&owner->pages_lock);
+	page->isolated = false;
+	unlock_page(page);
+	put_page(page);
+}
+
+/* --- Who else asks a driver for something */
+
+int register_oom_notifier(struct notifier_block *nb)
+{
+	assert(!stub_oom);
+	stub_oom = nb;
+	return 0;
+}
+
+int unregister_oom_notifier(struct notifier_block *nb)
+{
+	assert(stub_oom == nb);
+	stub_oom = NULL;
+	return 0;
+}
+
+int stub_shrinker_add(struct shrinker *shrinker)
+{
+	if (!stub_nr_allocs || !stub_nr_allocs--)
+		return -ENOMEM;
+	assert(!stub_shrinker);
+	stub_shrinker = shrinker;
+	return 0;
+}
+
+void unregister_shrinker(struct shrinker *shrinker)
+{
+	assert(stub_shrinker == shrinker);
+	stub_shrinker = NULL;
 }
 
 int page_reporting_register(struct page_reporting_dev_info *info)
@@ -250,6 +433,44 @@ void page_reporting_unregister(struct page_reporting_dev_info *info)
 	stub_reporting = NULL;
 }
 
+/* --- Files that show something */
+
+struct dentry *debugfs_create_file(const char *name, unsigned short mode, struct dentry *parent,
+				   void *data, const struct file_operations *fops)
+{
+	struct dentry *dentry;
+
+	if (parent && IS_ERR(parent))
+		return parent;
+	dentry = (struct dentry *)stub_alloc(sizeof(*dentry));
+	if (!dentry)
+		return ERR_PTR(-ENOMEM);
+	*dentry = (struct dentry){ name, parent, data, fops };
+	return dentry;
+}
+
+struct dentry *debugfs_create_dir(const char *name, struct dentry *parent)
+{
+	return debugfs_create_file(name, 0755, parent, NULL, NULL);
+}
+
+void debugfs_remove(struct dentry *dentry)
+{
+	if (dentry && !IS_ERR(dentry))
+		free(dentry);
+}
+
+int sysfs_match_string(const char *const *names, const char *name)
+{
+	int i;
+
+	for (i = 0; names[i]; i++)
+		if (strlen(names[i]) == strcspn(name, "\n") &&
+		    !strncmp(names[i], name, strlen(names[i])))
+			return i;
+	return -EINVAL;
+}
+
 /* --- Queues: both sides see all of the process, each byte where it lies */
 
 static const struct vbb_ram stub_ram = { 0, 1ULL << 47, 0, 0 };
@@ -262,22 +483,20 @@ void stub_queue_init(struct stub_queue *q, struct virtio_device *vdev, u32 num)
 	assert(num <= STUB_QUEUE_MAX);
 	memset(q, 0, sizeof(*q));
 	q->vq.vdev = vdev;
+	q->vq.num_free = num;
 	q->ring = (struct vbb_vring){ q->desc, q->avail, q->used, num, false, false };
 	err = vbb_vring_drv_init(&q->drv, &q->ring, &stub_ram_map, q->slot, NULL) ?:
 	      vbb_vring_dev_init(&q->dev, &q->ring, &stub_ram_map, q->lent, 0, 0);
 	assert(!err);
 }
 
-static struct stub_queue *stub_queue(const struct virtqueue *vq)
-{
-	return container_of(vq, struct stub_queue, vq);
-}
-
 int virtqueue_add_sgs(struct virtqueue *vq, struct scatterlist **sgs, unsigned int nr_out,
 		      unsigned int nr_in, void *token, gfp_t gfp)
 {
+	struct vbb_vring_drv *drv = &stub_queue(vq)->drv;
 	struct vbb_seg seg[2];
 	unsigned int i;
+	int err;
 
 	assert(nr_out + nr_in <= ARRAY_SIZE(seg));
 	for (i = 0; i < nr_out + nr_in; i++) {
@@ -286,14 +505,9 @@ int virtqueue_add_sgs(struct virtqueue *vq, struct scatterlist **sgs, unsigned i
 			seg[i].base = (void *)(page_to_pfn(sgs[i]->page) << PAGE_SHIFT);
 		seg[i].len = sgs[i]->length;
 	}
-	switch (vbb_vring_drv_send(&stub_queue(vq)->drv, seg, nr_out, seg + nr_out, nr_in, token)) {
-	case 0:
-		return 0;
-	case VBB_E_NOSPC:
-		return -ENOSPC;
-	default:
-		return -EIO;
-	}
+	err = vbb_vring_drv_send(drv, seg, nr_out, seg + nr_out, nr_in, token);
+	vq->num_free = drv->nr_free;
+	return err == VBB_E_NOSPC ? -ENOSPC : err ? -EIO : 0;
 }
 
 int virtqueue_add_inbuf(struct virtqueue *vq, struct scatterlist *sg, unsigned int nr, void *token,
@@ -322,8 +536,33 @@ void *virtqueue_get_buf(struct virtqueue *vq, unsigned int *len)
 		q->broken = true;
 	if (err)
 		return NULL;
+	vq->num_free = q->drv.nr_free;
 	*len = (unsigned int)n;
 	return token;
+}
+
+void *virtqueue_detach_unused_buf(struct virtqueue *vq)
+{
+	struct stub_queue *q = stub_queue(vq);
+	u32 i;
+
+	for (i = 0; i < q->ring.num; i++) {
+		if (!q->slot[i].nr_descs)
+			continue;
+		q->slot[i].nr_descs = 0;
+		return q->slot[i].token;
+	}
+	return NULL;
+}
+
+void virtqueue_disable_cb(struct virtqueue *vq)
+{
+	vbb_vring_drv_mute(&stub_queue(vq)->drv);
+}
+
+bool virtqueue_enable_cb(struct virtqueue *vq)
+{
+	return !vbb_vring_drv_listen(&stub_queue(vq)->drv);
 }
 
 bool virtqueue_is_broken(const struct virtqueue *vq)

@@ -328,7 +328,7 @@ static void stop(void)
 /* A counter as debugfs shows it */
 static u64 counter(const char *wanted)
 {
-	struct seq_file m = { tmpfile() };
+	struct seq_file m = { .file = tmpfile() };
 	unsigned long long value;
 	char name[64];
 
