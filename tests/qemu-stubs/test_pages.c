@@ -3,47 +3,16 @@
  * The QEMU device's work on pages: what it discards of any memory map is what a model says, which
  * goes page by page.
  */
-#include "test.h"
+#include "memory.h"
 
 #include "hw/virtio/virtio-balloon-bmap.h"
 
-#define NR_REGIONS 12
-#define NR_BLOCKS 3
-#define UNIT 4096ULL
-#define NR_UNITS 8192		/* of guest memory, and of each block */
-
-static RAMBlock block[NR_BLOCKS];
-static MemoryRegion region[NR_REGIONS];
-static size_t nr_regions;
 static uint8_t got[NR_BLOCKS][2 * NR_UNITS], want[NR_BLOCKS][2 * NR_UNITS];
-static uint64_t seed, want_pages, nr_runs_partial;
+static uint64_t want_pages, nr_runs_partial;
 static unsigned int fail_in, nr_fails;	/* discards that succeed before one does not */
 
 bool stub_inhibited;
 uint64_t stub_page_size_max = 64 * UNIT;
-
-MemoryRegionSection memory_region_find(MemoryRegion *mr, uint64_t gpa, uint64_t len)
-{
-	uint64_t last = gpa + (len - 1), first;
-	size_t i;
-
-	assert_true(len && last >= gpa && !mr);
-	for (i = 0; i < nr_regions; i++) {
-		mr = &region[i];
-		if (mr->gpa + (mr->len - 1) < gpa || mr->gpa > last)
-			continue;
-		first = MAX(gpa, mr->gpa);
-		mr->nr_refs++;
-		return (MemoryRegionSection){
-			.mr = mr,
-			.offset_within_address_space = first,
-			.offset_within_region = first - mr->gpa + mr->offset,
-			.size = MIN(last, mr->gpa + (mr->len - 1)) - first + 1,
-			.readonly = mr->readonly,
-		};
-	}
-	return (MemoryRegionSection){};
-}
 
 int ram_block_discard_range(RAMBlock *b, uint64_t offset, size_t len)
 {
@@ -63,41 +32,6 @@ int ram_block_discard_range(RAMBlock *b, uint64_t offset, size_t len)
 	return 0;
 }
 
-/* RAM of several page sizes, ROM, what is neither, and nothing */
-static void memory_map(void)
-{
-	static const uint64_t sizes[NR_BLOCKS] = { UNIT, 16 * UNIT, 64 * UNIT };
-	uint64_t gpa = 0, used[NR_BLOCKS] = { 0 };
-	size_t i, b;
-
-	for (b = 0; b < NR_BLOCKS; b++)
-		block[b].page_size = sizes[b];
-	for (i = 0; i < NR_REGIONS; i++) {
-		b = test_index(&seed, NR_BLOCKS);
-		region[i] = (MemoryRegion){
-			.gpa = gpa + test_below(&seed, 3) * UNIT,
-			.len = (1 + test_below(&seed, test_below(&seed, 8) ? 40 : 600)) * 16 * UNIT,
-			.offset = used[b],
-			.ram_block = test_below(&seed, 8) ? &block[b] : NULL,
-			.rom = !test_below(&seed, 12),
-			.readonly = !test_below(&seed, 12),
-		};
-		if (used[b] + region[i].len > NR_UNITS * UNIT)
-			break;
-		gpa = region[i].gpa + region[i].len;
-		used[b] += region[i].len;
-	}
-	nr_regions = i;
-}
-
-/* RAM, all of it */
-static void memory_flat(uint64_t page_size)
-{
-	block[0].page_size = page_size;
-	region[0] = (MemoryRegion){ .len = 2 * NR_UNITS * UNIT, .ram_block = &block[0] };
-	nr_regions = 1;
-}
-
 /* Does the page that a block has at an offset lie in the run and in the region, in whole? */
 static bool whole(const MemoryRegion *mr, uint64_t offset, const struct vbb_span *run)
 {
@@ -106,11 +40,6 @@ static bool whole(const MemoryRegion *mr, uint64_t offset, const struct vbb_span
 
 	return first >= mr->offset && first + size <= mr->offset + mr->len && gpa >= run->gpa &&
 	       gpa + size <= run->gpa + run->len;
-}
-
-static bool is_ram(const MemoryRegion *mr)
-{
-	return mr->ram_block && !mr->rom && !mr->readonly;
 }
 
 /* The model of a run; returns whether all of it was discarded */
