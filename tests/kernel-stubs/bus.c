@@ -213,6 +213,12 @@ void bus_used(enum vbb_vq nr)
 		vb->vqs[nr]->callback(vb->vqs[nr]);
 }
 
+void bus_work(void)
+{
+	while (stub_work_now())
+		;
+}
+
 void bus_settle(void)
 {
 	unsigned int i = 0;

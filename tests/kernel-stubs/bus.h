@@ -8,6 +8,10 @@
 
 #include "device.h"
 
+/* What a device offers that knows messages in the formats of docs/spec.md */
+#define BUS_FORMATS (BIT_ULL(VIRTIO_F_VERSION_1) | BIT_ULL(VIRTIO_BALLOON_F_PAGE_BITMAP) | \
+		     BIT_ULL(VIRTIO_BALLOON_F_PAGE_RECORDS))
+
 extern struct virtio_device vdev;
 extern struct vbb_balloon *vb;			/* the driver's, once it has one */
 extern struct virtio_balloon_config config;
@@ -28,6 +32,8 @@ int bus_restore(void);
 void bus_changed(void);
 /* The device gave something back. */
 void bus_used(enum vbb_vq nr);
+/* All work that is to be done at once, with no device that does anything */
+void bus_work(void);
 /* The host has a target, and device and driver work until nothing is to be done at once. */
 void bus_target(unsigned long nr_pages);
 void bus_settle(void);

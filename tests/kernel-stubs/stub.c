@@ -296,19 +296,21 @@ void __free_pages(struct page *page, unsigned int order)
 }
 
 static struct page *stub_others[STUB_NR_PAGES];
+static unsigned int stub_others_order;
 
-void stub_comb(void)
+void stub_comb(unsigned int order)
 {
 	struct page *page;
 	size_t i, nr = 0;
 
-	while ((page = alloc_pages(GFP_KERNEL, 0)))
+	stub_others_order = order;
+	while ((page = alloc_pages(GFP_KERNEL, order)))
 		stub_others[nr++] = page;
-	for (i = 0; i < STUB_NR_PAGES; i++) {
+	for (i = 0; i < nr; i++) {
 		page = stub_others[i];
-		if (!page || page_to_pfn(page) % 2)
+		if ((page_to_pfn(page) >> order) % 2)
 			continue;
-		__free_page(page);
+		__free_pages(page, order);
 		stub_others[i] = NULL;
 	}
 }
@@ -319,7 +321,7 @@ void stub_comb_end(void)
 
 	for (i = 0; i < STUB_NR_PAGES; i++) {
 		if (stub_others[i])
-			__free_page(stub_others[i]);
+			__free_pages(stub_others[i], stub_others_order);
 		stub_others[i] = NULL;
 	}
 }
@@ -560,8 +562,10 @@ void virtqueue_disable_cb(struct virtqueue *vq)
 	vbb_vring_drv_mute(&stub_queue(vq)->drv);
 }
 
+/* A device may be quick: it acts just before, and need not say so. */
 bool virtqueue_enable_cb(struct virtqueue *vq)
 {
+	cond_resched();
 	return !vbb_vring_drv_listen(&stub_queue(vq)->drv);
 }
 

@@ -317,8 +317,8 @@ void stub_pages_init(unsigned long first_pfn);
 void stub_zone_move(unsigned long pfn, int nid, int zid);
 /* Where these pages are there is no memory. They are all free. */
 void stub_hole(unsigned long pfn);
-/* Others take every second page of those that are free, and give them back. */
-void stub_comb(void);
+/* Others take every second block of so many free pages, and give them back. */
+void stub_comb(unsigned int order);
 void stub_comb_end(void);
 /* The order of the free block that a page lies in, or -1 */
 int stub_free_order(unsigned long pfn);
@@ -638,6 +638,7 @@ static inline bool virtqueue_kick(struct virtqueue *vq)
 #define VIRTIO_ID_BALLOON 5
 #define VIRTIO_DEV_ANY_ID 0xffffffff
 #define VIRTIO_RING_F_INDIRECT_DESC 28
+#define VIRTIO_F_VERSION_1 32
 #define VIRTIO_F_ACCESS_PLATFORM 33
 #define VIRTIO_BALLOON_F_MUST_TELL_HOST 0
 #define VIRTIO_BALLOON_F_STATS_VQ 1
