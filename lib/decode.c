@@ -44,7 +44,7 @@
   @*/
 
 /*@ assigns \nothing;
-  @ ensures \result < VBB_PFN_END;
+  @ ensures \result == vbb_pfn_of(rec);
   @*/
 static inline vbb_u64 vbb_rec_pfn(vbb_u64 rec)
 {
@@ -52,19 +52,41 @@ static inline vbb_u64 vbb_rec_pfn(vbb_u64 rec)
 }
 
 /*@ assigns \nothing;
-  @ ensures \result <= 63;
+  @ ensures \result == vbb_order_of(rec);
   @*/
 static inline vbb_u32 vbb_rec_order(vbb_u64 rec)
 {
-	return (vbb_u32)(rec >> VIRTIO_BALLOON_REC_ORDER_SHIFT & VIRTIO_BALLOON_REC_ORDER_MASK);
+	return (vbb_u32)(vbb_shr(rec, VIRTIO_BALLOON_REC_ORDER_SHIFT) &
+			 VIRTIO_BALLOON_REC_ORDER_MASK);
 }
 
 /*@ assigns \nothing;
-  @ ensures \result <= 63;
+  @ ensures \result == vbb_code_of(rec);
   @*/
 static inline vbb_u32 vbb_rec_code(vbb_u64 rec)
 {
-	return (vbb_u32)(rec >> VIRTIO_BALLOON_REC_CODE_SHIFT & VIRTIO_BALLOON_REC_CODE_MASK);
+	return (vbb_u32)(vbb_shr(rec, VIRTIO_BALLOON_REC_CODE_SHIFT) &
+			 VIRTIO_BALLOON_REC_CODE_MASK);
+}
+
+/* What is wrong with a record, of whose payload so many bytes are left behind its first word? */
+/*@ requires pfn < VBB_PFN_END && order <= 63 && code <= 63;
+  @ assigns \nothing;
+  @ ensures \result <= 0;
+  @ ensures accepted: \result == 0 <==>
+  @   vbb_rec_accepted(pfn, order, code) && vbb_rec_rest(code) <= left;
+  @*/
+static inline int vbb_rec_check(vbb_u64 pfn, vbb_u32 order, vbb_u32 code, vbb_u64 left)
+{
+	bool extent = code == VIRTIO_BALLOON_REC_EXTENT;
+
+	if (order > (extent ? 0 : VIRTIO_BALLOON_REC_ORDER_MAX))
+		return VBB_E_REC_ORDER;
+	if (pfn & (vbb_pow2(order) - 1))
+		return VBB_E_REC_ALIGN;
+	if ((extent ? 1 : code) > left / 8)
+		return VBB_E_REC_TRUNC;
+	return 0;
 }
 
 /* Nothing is taken from here on. Returns what the callers return: no run was found. */
@@ -163,7 +185,7 @@ static void vbb_dec_set_limit(struct vbb_dec *d)
 /* A bitmap of so many words, whose bit 0 is 2^order pages from pfn on, comes next */
 /*@ requires \valid(d) && pfn < VBB_PFN_END && order <= 51 && d->limit_pfn <= VBB_PFN_END;
   @ assigns d->base_pfn, d->scale, d->nr_inside, d->nr_words, d->nr_bits;
-  @ ensures d->base_pfn == pfn && 1 <= d->scale <= vbb_two(51);
+  @ ensures d->base_pfn == pfn && 1 <= d->scale == vbb_two(order) <= vbb_two(51);
   @ ensures d->nr_words == nr_words && d->nr_bits == 0;
   @ ensures vbb_dec_inside_ok(*d);
   @*/
@@ -324,6 +346,7 @@ static int vbb_dec_give(struct vbb_dec *d, vbb_u64 pfn, vbb_u64 nr_pages, struct
   @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
   @ ensures d->fault == 0 || d->fault < 0;
   @ ensures d->word == 0 || d->word == \old(d->word) && d->fault == 0;
+  @ ensures accepted: d->fault == 0 <==> pfn + nr_pages <= d->limit_pfn;
   @*/
 static int vbb_dec_give_all(struct vbb_dec *d, vbb_u64 pfn, vbb_u64 nr_pages, struct vbb_range *r)
 {
@@ -592,6 +615,77 @@ static int vbb_dec_load_pfn(struct vbb_dec *d, struct vbb_range *r)
 	return vbb_dec_give_all(d, vbb_cur_load32(&d->cur), 1, r);
 }
 
+/* An extent whose words were both loaded */
+/*@ requires \valid(d) && \valid(r) && \separated(d, r) && pfn < VBB_PFN_END;
+  @ requires vbb_dec_limit_ok(*d) && vbb_dec_run_ok(*d) && d->fault == 0 && d->word == 0;
+  @ requires d->mark + 16 == d->len - d->cur.left;
+  @ requires 8 * (d->nr_blocks + d->nr_bitmaps + d->nr_extents) <= d->mark;
+  @ assigns d->run, d->fault, d->fault_off, d->word, d->nr_extents, *r;
+  @ ensures vbb_dec_run_ok(*d);
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures d->fault <= 0 && d->word == 0 && d->nr_extents <= \old(d->nr_extents) + 1;
+  @ ensures accepted: d->fault == 0 <==> vbb_pages_accepted(pfn, nr_pages, d->limit_pfn);
+  @*/
+static int vbb_dec_take_extent(struct vbb_dec *d, vbb_u64 pfn, vbb_u64 nr_pages,
+			       struct vbb_range *r)
+{
+	if (!nr_pages || nr_pages > VBB_PFN_END)
+		return vbb_dec_stop(d, VBB_E_REC_COUNT, d->mark + 8);
+	d->nr_extents++;
+	return vbb_dec_give_all(d, pfn, nr_pages, r);
+}
+
+/* A record of format RECORDS whose first word was loaded */
+/*@ requires \valid(d) && \valid(r) && \separated(d, r) && d->pfns == 0;
+  @ requires vbb_cur_ok(d->cur) && vbb_dec_memory(*d) && vbb_dec_bitmap_ok(*d);
+  @ requires vbb_dec_payload_ok(*d) && vbb_dec_counts_ok(*d) && vbb_dec_limit_ok(*d);
+  @ requires vbb_dec_inside_ok(*d) && vbb_dec_run_ok(*d) && d->fault == 0 && d->word == 0;
+  @ requires d->nr_words == 0 && d->hdr.format != VIRTIO_BALLOON_FORMAT_BITMAP;
+  @ requires d->hdr.format != VIRTIO_BALLOON_FORMAT_VALUES;
+  @ requires d->mark + 8 == d->len - d->cur.left;
+  @ requires 8 * (d->nr_blocks + d->nr_bitmaps + d->nr_extents) <= d->mark;
+  @ assigns d->run, d->fault, d->fault_off, d->word, d->cur.idx, d->cur.off, d->cur.left,
+  @   d->nr_blocks, d->nr_bitmaps, d->nr_extents, d->base_pfn, d->scale, d->nr_inside,
+  @   d->nr_words, d->nr_bits, *r;
+  @ ensures vbb_cur_ok(d->cur);
+  @ ensures vbb_dec_bitmap_ok(*d);
+  @ ensures payload: vbb_dec_payload_ok(*d);
+  @ ensures vbb_dec_counts_ok(*d);
+  @ ensures forward: vbb_pos(d->cur) >= \old(vbb_pos(d->cur));
+  @ ensures vbb_dec_inside_ok(*d);
+  @ ensures vbb_dec_run_ok(*d);
+  @ ensures \result == 0 || \result == 1;
+  @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
+  @ ensures d->fault <= VBB_DEC_END && d->word == 0;
+  @ ensures accepted: d->fault == 0 ==> vbb_word_accepted(rec, \old(d->cur.left));
+  @ ensures bitmap: vbb_word_accepted(rec, \old(d->cur.left)) && 1 <= vbb_code_of(rec) <= 62 ==>
+  @   d->fault == 0 && d->nr_words == vbb_code_of(rec) && d->base_pfn == vbb_pfn_of(rec) &&
+  @   d->scale == vbb_two(vbb_order_of(rec)) && d->nr_bits == 0;
+  @ ensures block: vbb_word_accepted(rec, \old(d->cur.left)) && vbb_code_of(rec) == 0 ==>
+  @   (d->fault == 0 <==>
+  @    vbb_pages_accepted(vbb_pfn_of(rec), vbb_two(vbb_order_of(rec)), d->limit_pfn));
+  @*/
+static int vbb_dec_take_record(struct vbb_dec *d, vbb_u64 rec, struct vbb_range *r)
+{
+	vbb_u64 pfn = vbb_rec_pfn(rec);
+	vbb_u32 order = vbb_rec_order(rec), code = vbb_rec_code(rec);
+	int fault = vbb_rec_check(pfn, order, code, d->cur.left);
+
+	if (fault)
+		return vbb_dec_stop(d, fault, d->mark);
+	if (code == VIRTIO_BALLOON_REC_BLOCK) {
+		d->nr_blocks++;
+		return vbb_dec_give_all(d, pfn, vbb_pow2(order), r);
+	}
+	if (code == VIRTIO_BALLOON_REC_EXTENT)
+		return vbb_dec_take_extent(d, pfn, vbb_cur_load64(&d->cur), r);
+	d->nr_bitmaps++;
+	vbb_dec_begin_bitmap(d, pfn, order, code);
+	return 0;
+}
+
+/* The next record; at least 8 bytes are left, since what is left is a multiple of 8 */
 /*@ requires \valid(d) && \valid(r) && \separated(d, r) && d->pfns == 0;
   @ requires vbb_cur_ok(d->cur) && vbb_dec_memory(*d) && vbb_dec_bitmap_ok(*d);
   @ requires vbb_dec_payload_ok(*d) && vbb_dec_counts_ok(*d) && vbb_dec_limit_ok(*d);
@@ -613,42 +707,10 @@ static int vbb_dec_load_pfn(struct vbb_dec *d, struct vbb_range *r)
   @ ensures found: \result == 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= d->limit_pfn;
   @ ensures d->fault <= VBB_DEC_END && d->word == 0;
   @*/
-/*
- * The next record of format RECORDS; at least 8 bytes are left, since what is left is a multiple of
- * 8
- */
 static int vbb_dec_load_record(struct vbb_dec *d, struct vbb_range *r)
 {
-	vbb_u64 rec, pfn, nr_pages;
-	vbb_u32 order, code;
-
 	d->mark = vbb_dec_pos(d);
-	rec = vbb_cur_load64(&d->cur);
-	pfn = vbb_rec_pfn(rec);
-	order = vbb_rec_order(rec);
-	code = vbb_rec_code(rec);
-	if (order > (code == VIRTIO_BALLOON_REC_EXTENT ? 0 : VIRTIO_BALLOON_REC_ORDER_MAX))
-		return vbb_dec_stop(d, VBB_E_REC_ORDER, d->mark);
-	if (pfn & (vbb_pow2(order) - 1))
-		return vbb_dec_stop(d, VBB_E_REC_ALIGN, d->mark);
-	if (code == VIRTIO_BALLOON_REC_BLOCK) {
-		d->nr_blocks++;
-		return vbb_dec_give_all(d, pfn, vbb_pow2(order), r);
-	}
-	if (code == VIRTIO_BALLOON_REC_EXTENT) {
-		if (d->cur.left < 8)
-			return vbb_dec_stop(d, VBB_E_REC_TRUNC, d->mark);
-		nr_pages = vbb_cur_load64(&d->cur);
-		if (!nr_pages || nr_pages > VBB_PFN_END)
-			return vbb_dec_stop(d, VBB_E_REC_COUNT, d->mark + 8);
-		d->nr_extents++;
-		return vbb_dec_give_all(d, pfn, nr_pages, r);
-	}
-	if (code > d->cur.left / 8)
-		return vbb_dec_stop(d, VBB_E_REC_TRUNC, d->mark);
-	d->nr_bitmaps++;
-	vbb_dec_begin_bitmap(d, pfn, order, code);
-	return 0;
+	return vbb_dec_take_record(d, vbb_cur_load64(&d->cur), r);
 }
 
 /*@ requires \valid(d) && \valid(r) && \separated(d, r) && vbb_dec_ok(*d);

@@ -8,52 +8,9 @@ enum {
 	STATE_OPEN,	/* in a message */
 };
 
-/*@ predicate vbb_enc_buf(struct vbb_cur c, integer len, integer len_max) =
-  @   vbb_cur_ok(c) && vbb_writable(c.seg, c.nr_segs) &&
-  @   0 <= len <= len_max <= VIRTIO_BALLOON_BMAP_LEN_MAX && len_max - len <= c.left;
-  @ predicate vbb_enc_behind(struct vbb_cur c, struct vbb_cur past, integer len) =
-  @   vbb_cur_ok(c) && c.seg == past.seg && c.nr_segs == past.nr_segs &&
-  @   vbb_pos(c) + len <= vbb_pos(past) && c.left >= len;
-  @ predicate vbb_enc_hdr_ok(struct vbb_cur hdr, struct vbb_cur c, integer len) =
-  @   vbb_cur_ok(hdr) && hdr.seg == c.seg && hdr.nr_segs == c.nr_segs && hdr.left >= 32 &&
-  @   vbb_pos(c) == vbb_pos(hdr) + 32 + len;
-  @ predicate vbb_enc_rec_ok(struct vbb_cur rec, struct vbb_cur c, integer rec_words,
-  @     integer rec_order) = 1 <= rec_words <= 62 && rec_order <= 51 && vbb_enc_behind(rec, c, 8);
-  @ predicate vbb_enc_last_ok(struct vbb_cur last, struct vbb_cur c, integer len) =
-  @   vbb_cur_ok(last) && last.seg == c.seg && last.nr_segs == c.nr_segs && len >= 8 &&
-  @   vbb_pos(last) + 8 == vbb_pos(c) && last.left == c.left + 8;
-  @ predicate vbb_enc_cfg_ok(struct vbb_enc_cfg cfg) =
-  @   12 <= cfg.page_shift <= 30 && cfg.formats \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS,
-  @     VBB_FMT_AUTO, VBB_FMT_VALUES, VBB_FMT_PFNS};
-  @ predicate vbb_enc_format_ok(integer format, integer formats) =
-  @   format \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_VALUES, VBB_FMT_PFNS} &&
-  @   (format == formats ||
-  @    formats == VBB_FMT_AUTO && format \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS});
-  @ predicate vbb_enc_words(integer len, integer len_max) = len % 8 == 0 && len_max % 8 == 0;
-  @ predicate vbb_enc_rec_any(integer format, integer rec_words, struct vbb_cur rec,
-  @     struct vbb_cur last, struct vbb_cur c, integer rec_order, integer len) =
-  @   format == VBB_FMT_RECORDS ? (rec_words != 0 ==>
-  @     vbb_enc_rec_ok(rec, last, rec_words, rec_order) && vbb_enc_last_ok(last, c, len)) :
-  @     8 * rec_words <= len;
-  @ predicate vbb_enc_in_bitmap(integer format, integer rec_words, struct vbb_cur rec,
-  @     struct vbb_cur c, integer rec_order, integer len, integer len_max) =
-  @   len + 8 <= len_max && (format == VBB_FMT_RECORDS ?
-  @     vbb_enc_rec_ok(rec, c, rec_words, rec_order) : 8 * rec_words <= len);
-  @ predicate vbb_enc_open(struct vbb_enc e) =
-  @   vbb_enc_cfg_ok(e.cfg) && vbb_enc_format_ok(e.format, e.cfg.formats) &&
-  @   vbb_enc_buf(e.cur, e.len, e.len_max) && vbb_plan_ok(e.plan) &&
-  @   e.nr_words <= 3 * VBB_WORDS_MAX &&
-  @   (e.format == VBB_FMT_PFNS ||
-  @     vbb_enc_hdr_ok(e.hdr, e.cur, e.len) && vbb_enc_words(e.len, e.len_max)) &&
-  @   (e.format == VBB_FMT_PFNS || e.format == VBB_FMT_VALUES ==> e.plan.nr_runs == 0) &&
-  @   (e.format == VBB_FMT_BITMAP ? e.start_pfn < VBB_PFN_END : e.start_pfn == 0) &&
-  @   (e.format == VBB_FMT_BITMAP || e.format == VBB_FMT_AUTO ==> e.len + 8 <= e.len_max) &&
-  @   (e.format == VBB_FMT_AUTO ==> e.rec_words == 0) &&
-  @   vbb_enc_rec_any(e.format, e.rec_words, e.rec, e.last, e.cur, e.rec_order, e.len);
-  @ predicate vbb_enc_ok(struct vbb_enc e) =
-  @   e.state <= STATE_OPEN && (e.state == STATE_OPEN ==> vbb_enc_open(e)) &&
-  @   (e.state != STATE_BAD ==> vbb_enc_cfg_ok(e.cfg));
-  @*/
+#ifdef __FRAMAC__
+#include "proof/encode.h"
+#endif
 
 /* Number by number: some compilers call memcpy() for all at once. */
 /*@ requires \valid(to) && \valid_read(from) && \separated(to, from);
@@ -103,9 +60,33 @@ static void vbb_enc_store64(struct vbb_enc *e, vbb_u64 v)
 	e->len += 8;
 }
 
+/* Write the word in hand. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
+  @ requires VBB_ENC_WORD_OK(e);
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures len: e->len == \old(e->len) + 8 && e->cur.left == \old(e->cur.left) - 8;
+  @*/
+static void vbb_enc_store_word(struct vbb_enc *e)
+{
+	vbb_enc_store64(e, e->word);
+}
+
+/* Has a BITMAP message a first word? It has a bit set as soon as there is one. */
+/*@ requires \valid_read(e);
+  @ assigns \nothing;
+  @ ensures \result != 0 <==> e->len != 0 || e->word != 0;
+  @*/
+static bool vbb_enc_begun(const struct vbb_enc *e)
+{
+	return e->len || e->word;
+}
+
 /* Begin a bitmap whose bit 0 is unit; the words follow as runs are added. */
 /*@ requires \valid(e);
   @ assigns e->word_unit, e->word;
+  @ ensures e->word_unit == unit && e->word == 0;
   @*/
 static void vbb_enc_bitmap_open(struct vbb_enc *e, vbb_u64 unit)
 {
@@ -113,9 +94,26 @@ static void vbb_enc_bitmap_open(struct vbb_enc *e, vbb_u64 unit)
 	e->word = 0;
 }
 
-/* Write a record's first word, where it has two or a bitmap the first of them. */
+/* A record's first word */
+/*@ requires vbb_rec_accepted(pfn, order, code);
+  @ assigns \nothing;
+  @ ensures vbb_pfn_of(\result) == pfn;
+  @ ensures vbb_order_of(\result) == order;
+  @ ensures vbb_code_of(\result) == code;
+  @*/
+static vbb_u64 vbb_rec_word(vbb_u64 pfn, vbb_u32 order, vbb_u32 code)
+{
+	vbb_u64 rec = pfn + vbb_shl(order, VIRTIO_BALLOON_REC_ORDER_SHIFT) +
+		      vbb_shl(code, VIRTIO_BALLOON_REC_CODE_SHIFT);
+
+	/*@ assert rec == pfn + 0x10000000000000 * (order + 0x40 * code); */
+	/*@ assert rec / 0x10000000000000 == order + 0x40 * code; */
+	return rec;
+}
+
+/* Write it. The caller has seen that there is room. */
 /*@ requires \valid(cur) && vbb_cur_ok(*cur) && vbb_writable(cur->seg, cur->nr_segs);
-  @ requires cur->left >= 8 && order <= 63 && code <= 63;
+  @ requires cur->left >= 8 && vbb_rec_accepted(pfn, order, code);
   @ assigns cur->idx, cur->off, cur->left;
   @ ensures vbb_cur_ok(*cur);
   @ ensures left: cur->left == \old(cur->left) - 8;
@@ -123,20 +121,52 @@ static void vbb_enc_bitmap_open(struct vbb_enc *e, vbb_u64 unit)
   @*/
 static void vbb_enc_store_rec(struct vbb_cur *cur, vbb_u64 pfn, vbb_u32 order, vbb_u32 code)
 {
-	vbb_cur_store64(cur, pfn | vbb_shl(order, VIRTIO_BALLOON_REC_ORDER_SHIFT) |
-			     vbb_shl(code, VIRTIO_BALLOON_REC_CODE_SHIFT));
+	vbb_cur_store64(cur, vbb_rec_word(pfn, order, code));
+}
+
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
+  @ requires vbb_rec_accepted(pfn, order, VIRTIO_BALLOON_REC_BLOCK);
+  @ requires vbb_pages_accepted(pfn, vbb_two(order), vbb_limit);
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->msg.nr_blocks;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures len: e->len == \old(e->len) + 8 + vbb_rec_rest(VIRTIO_BALLOON_REC_BLOCK);
+  @*/
+static void vbb_enc_store_block(struct vbb_enc *e, vbb_u64 pfn, vbb_u32 order)
+{
+	e->msg.nr_blocks = vbb_add(e->msg.nr_blocks, 1);
+	e->len += 8;
+	vbb_enc_store_rec(&e->cur, pfn, order, VIRTIO_BALLOON_REC_BLOCK);
+}
+
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 16;
+  @ requires vbb_rec_accepted(pfn, 0, VIRTIO_BALLOON_REC_EXTENT);
+  @ requires vbb_pages_accepted(pfn, nr_pages, vbb_limit);
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->msg.nr_extents;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures len: e->len == \old(e->len) + 8 + vbb_rec_rest(VIRTIO_BALLOON_REC_EXTENT);
+  @*/
+static void vbb_enc_store_extent(struct vbb_enc *e, vbb_u64 pfn, vbb_u64 nr_pages)
+{
+	e->msg.nr_extents = vbb_add(e->msg.nr_extents, 1);
+	e->len += 8;
+	vbb_enc_store_rec(&e->cur, pfn, 0, VIRTIO_BALLOON_REC_EXTENT);
+	vbb_enc_store64(e, nr_pages);
 }
 
 /* Begin a record with a bitmap. How many words it has is written at its end. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 16 &&
-  @   e->rec_order <= 51;
+  @   e->rec_order <= 51 && unit <= VBB_PFN_END && unit * vbb_two(e->rec_order) < VBB_PFN_END;
   @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg.nr_bitmaps,
   @   e->rec, e->rec_pfn, e->rec_words;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
   @ ensures len: e->len == \old(e->len) + 8;
-  @ ensures in: vbb_enc_rec_ok(e->rec, e->cur, e->rec_words, e->rec_order);
+  @ ensures in: vbb_enc_rec_ok(VBB_ENC_REC(e), e->cur);
+  @ ensures place: vbb_enc_place_ok(e->rec_pfn, e->rec_order, e->rec_words, e->word_unit);
+  @ ensures word: e->word_unit == unit <= VBB_PFN_END && e->word == 0;
   @*/
 static void vbb_enc_rec_open(struct vbb_enc *e, vbb_u64 unit)
 {
@@ -149,13 +179,13 @@ static void vbb_enc_rec_open(struct vbb_enc *e, vbb_u64 unit)
 }
 
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
-  @ requires vbb_enc_rec_ok(e->rec, e->cur, e->rec_words, e->rec_order);
+  @ requires vbb_enc_rec_ok(VBB_ENC_REC(e), e->cur) && VBB_ENC_WORD_OK(e);
   @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->last;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
   @ ensures len: e->len == \old(e->len) + 8;
-  @ ensures rec: vbb_enc_rec_ok(e->rec, e->last, e->rec_words, e->rec_order);
+  @ ensures rec: vbb_enc_rec_ok(VBB_ENC_REC(e), e->last);
   @ ensures last: vbb_enc_last_ok(e->last, e->cur, e->len);
   @*/
 static void vbb_enc_rec_close(struct vbb_enc *e)
@@ -164,23 +194,22 @@ static void vbb_enc_rec_close(struct vbb_enc *e)
 
 	vbb_cur_copy(&rec, &e->rec);
 	vbb_cur_copy(&e->last, &e->cur);
-	vbb_enc_store64(e, e->word);
+	vbb_enc_store_word(e);
 	vbb_enc_store_rec(&rec, e->rec_pfn, e->rec_order, e->rec_words);
 }
 
 /* Begin a bitmap at unit, or go on in the last record: where its last word reaches unit. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 16;
-  @ requires e->format == VBB_FMT_RECORDS && order <= 51;
-  @ requires vbb_enc_rec_any(e->format, e->rec_words, e->rec, e->last, e->cur, e->rec_order,
-  @   e->len);
+  @ requires e->format == VBB_FMT_RECORDS && order <= 51 && unit <= VBB_PFN_END &&
+  @   unit * vbb_two(order) < VBB_PFN_END;
+  @ requires VBB_ENC_LAST_REC(e);
   @ assigns e->cur, e->len, e->word_unit, e->word, e->msg.nr_bitmaps, e->rec, e->rec_order,
   @   e->rec_pfn, e->rec_words;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures seg: e->cur.seg == \old(e->cur.seg) && e->cur.nr_segs == \old(e->cur.nr_segs);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
-  @   e->len, e->len_max);
+  @ ensures in: VBB_ENC_IN_BITMAP(e) && e->rec_order == order;
   @*/
 static void vbb_enc_rec_begin(struct vbb_enc *e, vbb_u64 unit, vbb_u32 order)
 {
@@ -196,18 +225,17 @@ static void vbb_enc_rec_begin(struct vbb_enc *e, vbb_u64 unit, vbb_u32 order)
 
 /* The word in hand is all known, and unit lies behind it. False where there is no room to go on. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ requires vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
-  @   e->len, e->len_max);
+  @ requires VBB_ENC_IN_BITMAP(e) && unit <= VBB_PFN_END &&
+  @   vbb_whole(unit + 1, vbb_enc_order(e->format, e->rec_order));
   @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg.nr_bitmaps,
   @   e->rec, e->rec_pfn, e->rec_words, e->last;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
-  @   e->len, e->len_max);
+  @ ensures in: VBB_ENC_IN_BITMAP(e);
   @ ensures on: \result != 0 ==> e->len > \old(e->len);
   @*/
-static bool vbb_enc_bitmap_turn(struct vbb_enc *e, vbb_u64 unit)
+static inline bool vbb_enc_bitmap_turn(struct vbb_enc *e, vbb_u64 unit)
 {
 	bool full = e->format == VBB_FMT_RECORDS && e->rec_words == VIRTIO_BALLOON_REC_BITMAP_MAX;
 
@@ -219,23 +247,23 @@ static bool vbb_enc_bitmap_turn(struct vbb_enc *e, vbb_u64 unit)
 		return true;
 	}
 	e->rec_words++;
-	vbb_enc_store64(e, e->word);
+	vbb_enc_store_word(e);
 	vbb_enc_bitmap_open(e, vbb_add(e->word_unit, 64));
+	/*@ assert next: e->word_unit == \at(e->word_unit, Pre) + 64; */
+	/*@ assert place: e->format == VBB_FMT_RECORDS ==>
+	  @   vbb_enc_place_ok(e->rec_pfn, e->rec_order, e->rec_words, e->word_unit); */
 	return true;
 }
 
 /* Add [unit, unit + nr) to the bitmap in hand, at or behind its next word; nr is not 0. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) &&
-  @   unit + nr <= 0x8000000000000000;
-  @ requires vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
-  @   e->len, e->len_max);
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && unit + nr <= VBB_PFN_END;
+  @ requires VBB_ENC_IN_BITMAP(e) && vbb_whole(unit + nr, vbb_enc_order(e->format, e->rec_order));
   @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg.nr_bitmaps,
   @   e->rec, e->rec_pfn, e->rec_words, e->last;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
-  @   e->len, e->len_max);
+  @ ensures in: VBB_ENC_IN_BITMAP(e);
   @*/
 static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 nr)
 {
@@ -243,9 +271,7 @@ static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 n
 	  @ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
 	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
 	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
-	  @ loop invariant in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur,
-	  @   e->rec_order,
-	  @   e->len, e->len_max);
+	  @ loop invariant in: VBB_ENC_IN_BITMAP(e);
 	  @ loop assigns unit, nr, e->cur.idx, e->cur.off, e->cur.left, e->len,
 	  @   e->word_unit, e->word, e->msg.nr_bitmaps, e->rec, e->rec_pfn, e->rec_words, e->last;
 	  @ loop variant nr + (e->len_max - e->len);
@@ -266,13 +292,33 @@ static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 n
 	}
 }
 
+/* Add a run to the bitmap in hand, whose units have that order. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_below(r);
+  @ requires VBB_ENC_IN_BITMAP(e) && order == vbb_enc_order(e->format, e->rec_order) <= 51;
+  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg, e->rec,
+  @   e->rec_pfn, e->rec_words, e->last;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures in: VBB_ENC_IN_BITMAP(e);
+  @*/
+static inline void vbb_enc_add_run(struct vbb_enc *e, struct vbb_range r, vbb_u32 order)
+{
+	vbb_u64 unit = vbb_shr(r.pfn, order), nr = vbb_shr(r.nr_pages, order);
+
+	/*@ assert (unit + nr) * vbb_two(order) <= vbb_limit; */
+	/*@ assert vbb_whole(unit + nr, order); */
+	e->msg.nr_pages = vbb_add(e->msg.nr_pages, r.nr_pages);
+	vbb_enc_bitmap_add(e, unit, nr);
+}
+
 /* The plan has promised that what it names finds room; it is asked for where that matters. */
 /*@ requires \valid_read(e) && \valid_read(rec) && \separated(e, rec) && vbb_rec_ok(*rec);
   @ requires e->len <= e->len_max;
   @ assigns \nothing;
   @ ensures \result != 0 ==> e->len_max - e->len >= (rec->nr_words != 0 ? 16 : 8);
-  @ ensures \result != 0 && rec->nr_words == 0 ==>
-  @   e->len_max - e->len >= 8 * VBB_ALONE(rec->pfn, rec->nr_pages);
+  @ ensures \result != 0 && rec->nr_words == 0 && !vbb_block(rec->pfn, rec->nr_pages) ==>
+  @   e->len_max - e->len >= 16;
   @*/
 static bool vbb_enc_has_room(const struct vbb_enc *e, const struct vbb_rec *rec)
 {
@@ -282,16 +328,14 @@ static bool vbb_enc_has_room(const struct vbb_enc *e, const struct vbb_rec *rec)
 /* Write the runs held back as records. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan);
   @ requires e->format == VBB_FMT_RECORDS && vbb_counted(e->plan);
-  @ requires vbb_enc_rec_any(e->format, e->rec_words, e->rec, e->last, e->cur, e->rec_order,
-  @   e->len);
+  @ requires VBB_ENC_LAST_REC(e);
   @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
   @   e->rec, e->last, e->msg, e->nr_words, e->plan;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures seg: e->cur.seg == \old(e->cur.seg) && e->cur.nr_segs == \old(e->cur.nr_segs);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures any: vbb_enc_rec_any(e->format, e->rec_words, e->rec, e->last, e->cur, e->rec_order,
-  @   e->len);
+  @ ensures any: VBB_ENC_LAST_REC(e);
   @ ensures none: e->plan.nr_runs == 0 && e->plan.late_sum.nr_words == 0 && e->nr_words == 0;
   @ ensures plan: vbb_plan_ok(e->plan);
   @*/
@@ -306,8 +350,7 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 	  @ loop invariant seg: e->cur.seg == \at(e->cur.seg, Pre) &&
 	  @   e->cur.nr_segs == \at(e->cur.nr_segs, Pre);
 	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
-	  @ loop invariant any: vbb_enc_rec_any(e->format, e->rec_words, e->rec, e->last, e->cur,
-	  @   e->rec_order, e->len);
+	  @ loop invariant any: VBB_ENC_LAST_REC(e);
 	  @ loop invariant plan: vbb_plan_ok(e->plan);
 	  @ loop invariant given: vbb_given(e->plan) && vbb_between(e->plan);
 	  @ loop assigns rec, r, e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order,
@@ -325,9 +368,7 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 			  @ loop invariant seg: e->cur.seg == \at(e->cur.seg, Pre) &&
 			  @   e->cur.nr_segs == \at(e->cur.nr_segs, Pre);
 			  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
-			  @ loop invariant in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec,
-			  @   e->cur, e->rec_order,
-			  @   e->len, e->len_max);
+			  @ loop invariant in: VBB_ENC_IN_BITMAP(e);
 			  @ loop invariant plan: vbb_plan_ok(e->plan);
 			  @ loop invariant given: vbb_given(e->plan) && vbb_in_bitmap(e->plan);
 			  @ loop invariant left: 0 <= vbb_records_left(e->plan) <=
@@ -337,24 +378,16 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 			  @   e->last, e->plan;
 			  @ loop variant vbb_runs_left(e->plan);
 			  @*/
-			while (vbb_plan_next_run(&e->plan, &r)) {
-				e->msg.nr_pages = vbb_add(e->msg.nr_pages, r.nr_pages);
-				vbb_enc_bitmap_add(e, vbb_shr(r.pfn, rec.order),
-						   vbb_shr(r.nr_pages, rec.order));
-			}
+			while (vbb_plan_next_run(&e->plan, &r))
+				vbb_enc_add_run(e, r, rec.order);
 			vbb_enc_rec_close(e);
 			continue;
 		}
 		e->rec_words = 0;
-		e->len += 8;
-		if (vbb_rec_words(&rec) == 1) {
-			e->msg.nr_blocks = vbb_add(e->msg.nr_blocks, 1);
-			vbb_enc_store_rec(&e->cur, rec.pfn, rec.order, VIRTIO_BALLOON_REC_BLOCK);
-		} else {
-			e->msg.nr_extents = vbb_add(e->msg.nr_extents, 1);
-			vbb_enc_store_rec(&e->cur, rec.pfn, 0, VIRTIO_BALLOON_REC_EXTENT);
-			vbb_enc_store64(e, rec.nr_pages);
-		}
+		if (vbb_rec_words(&rec) == 1)
+			vbb_enc_store_block(e, rec.pfn, rec.order);
+		else
+			vbb_enc_store_extent(e, rec.pfn, rec.nr_pages);
 	}
 	vbb_plan_clear(&e->plan);
 	e->nr_words = 0;
@@ -364,16 +397,14 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan) &&
   @   nr <= e->plan.nr_runs;
   @ requires e->format == VBB_FMT_BITMAP && e->start_pfn < VBB_PFN_END;
-  @ requires vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
-  @   e->len, e->len_max);
+  @ requires VBB_ENC_IN_BITMAP(e);
   @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->rec_words,
   @   e->rec_pfn, e->rec, e->last, e->msg, e->start_pfn, e->plan.nr_runs,
   @   e->plan.run[0 .. VBB_ENC_NR_PENDING - 1], e->plan.late[0 .. VBB_ENC_NR_PENDING - 1];
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur, e->rec_order,
-  @   e->len, e->len_max);
+  @ ensures in: VBB_ENC_IN_BITMAP(e);
   @ ensures start: e->start_pfn < VBB_PFN_END;
   @ ensures plan: vbb_plan_ok(e->plan) && e->plan.nr_runs == \old(e->plan.nr_runs) - nr;
   @*/
@@ -385,9 +416,7 @@ static void vbb_enc_flush_bitmap(struct vbb_enc *e, size_t nr)
 	  @ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
 	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
 	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
-	  @ loop invariant in: vbb_enc_in_bitmap(e->format, e->rec_words, e->rec, e->cur,
-	  @   e->rec_order,
-	  @   e->len, e->len_max);
+	  @ loop invariant in: VBB_ENC_IN_BITMAP(e);
 	  @ loop invariant start: e->start_pfn < VBB_PFN_END;
 	  @ loop assigns i, e->cur.idx, e->cur.off, e->cur.left, e->len,
 	  @   e->word_unit, e->word, e->rec_words, e->rec_pfn, e->rec, e->last, e->msg,
@@ -395,12 +424,11 @@ static void vbb_enc_flush_bitmap(struct vbb_enc *e, size_t nr)
 	  @ loop variant nr - i;
 	  @*/
 	for (i = 0; i < nr; i++) {
-		if (!e->msg.nr_pages) {
+		if (!vbb_enc_begun(e)) {
 			e->start_pfn = vbb_align_down(e->plan.run[i].pfn, 6);
 			vbb_enc_bitmap_open(e, e->start_pfn);
 		}
-		vbb_enc_bitmap_add(e, e->plan.run[i].pfn, e->plan.run[i].nr_pages);
-		e->msg.nr_pages = vbb_add(e->msg.nr_pages, e->plan.run[i].nr_pages);
+		vbb_enc_add_run(e, e->plan.run[i], 0);
 	}
 	vbb_plan_drop(&e->plan, nr);
 }
@@ -504,7 +532,7 @@ static bool vbb_enc_make_room(struct vbb_enc *e, const struct vbb_range *more)
 }
 
 /* Take the front of r, or change something so that the next call will. */
-/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_range_ok(*r) && vbb_enc_open(*e);
+/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_below(*r) && vbb_enc_open(*e);
   @ requires e->format == VBB_FMT_AUTO || e->format == VBB_FMT_RECORDS;
   @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
   @   e->rec, e->last, e->msg,
@@ -536,7 +564,7 @@ static int vbb_enc_put_records(struct vbb_enc *e, struct vbb_range *r)
 }
 
 /* Likewise. A run may also lie behind what the message can name, or before what is written. */
-/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_range_ok(*r) && vbb_enc_open(*e);
+/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_below(*r) && vbb_enc_open(*e);
   @ requires e->format == VBB_FMT_BITMAP;
   @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
   @   e->rec, e->last, e->msg,
@@ -552,7 +580,7 @@ static int vbb_enc_put_records(struct vbb_enc *e, struct vbb_range *r)
   @*/
 static int vbb_enc_put_pages(struct vbb_enc *e, struct vbb_range *r)
 {
-	bool begun = e->msg.nr_pages;
+	bool begun = vbb_enc_begun(e);
 	vbb_u64 pfn, end;
 	struct vbb_range part;
 
@@ -612,13 +640,13 @@ static int vbb_enc_put_pfns(struct vbb_enc *e, struct vbb_range *r)
   @*/
 static vbb_u64 vbb_enc_end(const struct vbb_enc *e)
 {
-	vbb_u64 pfn = e->msg.nr_pages ? e->start_pfn : e->plan.run[0].pfn;
+	vbb_u64 pfn = vbb_enc_begun(e) ? e->start_pfn : e->plan.run[0].pfn;
 
 	return vbb_align_down(pfn, 6) + 8 * e->len_max;
 }
 
 /* Take a run that lies behind all that are held back, where it finds room without a plan. */
-/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_range_ok(*r) && vbb_enc_open(*e);
+/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_below(*r) && vbb_enc_open(*e);
   @ requires r->nr_pages >= 1;
   @ assigns e->plan.nr_runs, e->plan.late_sum, e->plan.run[0 .. VBB_ENC_NR_PENDING - 1],
   @   e->plan.late[0 .. VBB_ENC_NR_PENDING - 1], e->nr_put, *r;
@@ -646,7 +674,7 @@ static bool vbb_enc_append(struct vbb_enc *e, struct vbb_range *r)
 }
 
 /* Out of line, since what it needs in registers would cost the others time. */
-/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_range_ok(*r) && vbb_enc_open(*e) &&
+/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_below(*r) && vbb_enc_open(*e) &&
   @   e->format != VBB_FMT_VALUES;
   @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
   @   e->rec, e->last, e->msg,
@@ -663,7 +691,7 @@ static __attribute__((__noinline__)) int vbb_enc_put_slowly(struct vbb_enc *e, s
 
 	if (e->format == VBB_FMT_PFNS)
 		return vbb_enc_put_pfns(e, r);
-	/*@ loop invariant open: vbb_enc_open(*e) && vbb_range_ok(*r);
+	/*@ loop invariant open: vbb_enc_open(*e) && vbb_below(*r);
 	  @ loop invariant format: (e->format == VBB_FMT_AUTO || e->format == VBB_FMT_BITMAP ||
 	  @   e->format == VBB_FMT_RECORDS);
 	  @ loop invariant r->pfn + r->nr_pages == \at(r->pfn + r->nr_pages, Pre);
@@ -699,7 +727,6 @@ int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r)
 		return VBB_E_STATE;
 	if (!vbb_range_valid(r, e->cfg.page_shift))
 		return VBB_E_INVAL;
-	/*@ assert vbb_two(64 - e->cfg.page_shift) <= vbb_two(52); */
 	return vbb_enc_append(e, r) ? 0 : vbb_enc_put_slowly(e, r);
 }
 
@@ -807,7 +834,7 @@ int vbb_enc_put_value(struct vbb_enc *e, vbb_u64 value)
 	return 0;
 }
 
-/*@ requires \valid_read(cfg);
+/*@ requires \valid_read(cfg) && vbb_enc_limit(*cfg);
   @ assigns \nothing;
   @ ensures \result != 0 ==> vbb_enc_cfg_ok(*cfg);
   @*/
@@ -872,7 +899,7 @@ int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs)
 	return 0;
 }
 
-/*@ requires \valid(e) && \valid_read(cfg) && \separated(e, cfg);
+/*@ requires \valid(e) && \valid_read(cfg) && \separated(e, cfg) && vbb_enc_limit(*cfg);
   @ requires vbb_segs(seg, nr_segs) && vbb_writable(seg, nr_segs);
   @ assigns e->cfg, e->state, e->format, e->hdr, e->cur, e->len_max, e->len, e->start_pfn,
   @   e->word_unit,
@@ -923,7 +950,7 @@ int vbb_enc_finish(struct vbb_enc *e, vbb_u16 flag, struct vbb_msg *msg)
 	if (e->format == VBB_FMT_AUTO)
 		e->format = VBB_FMT_BITMAP;
 	if (e->format == VBB_FMT_BITMAP && !empty)
-		vbb_enc_store64(e, e->word);
+		vbb_enc_store_word(e);
 	e->state = STATE_CLOSED;
 	msg->len = 0;
 	msg->nr_pages = e->msg.nr_pages;

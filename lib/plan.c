@@ -147,7 +147,10 @@ static vbb_u32 vbb_ends_price(const struct vbb_range *r, const struct vbb_range 
 	struct vbb_range head = vbb_run(r->pfn, core->pfn);
 	struct vbb_range tail = vbb_run(vbb_run_end(core), vbb_run_end(r));
 
-	return (vbb_run_words(&head) + vbb_run_words(&tail)) * word;
+	vbb_u32 nr_words = vbb_run_words(&head) + vbb_run_words(&tail);
+
+	/*@ assert 0 <= (4 - nr_words) * word; */
+	return nr_words * word;
 }
 
 /* The price of leaving a part of run[i] to higher orders, or to a record of its own */
@@ -382,13 +385,15 @@ static bool vbb_step_opens(vbb_u8 step)
   @ requires vbb_left_ok(*p) && p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
   @ assigns *span;
   @ ensures next: i < \result <= p->nr_left;
-  @ ensures span: vbb_range_ok(*span);
+  @ ensures span: vbb_range_ok(*span) && span->pfn < VBB_PFN_END;
   @*/
 static size_t vbb_plan_span(const struct vbb_plan *p, size_t i, struct vbb_range *span)
 {
 	struct vbb_range core = vbb_run_core(&p->left[i], p->order);
-	vbb_u64 pfn = p->step[i] == STEP_OPEN ? core.pfn : vbb_tail_pfn(&p->left[i], p->order);
-	vbb_u64 end = vbb_run_end(&core);
+	vbb_u64 last = vbb_run_end(&p->left[i]) - 1, end = vbb_run_end(&core);
+	/* what a bitmap is opened for begins in the run */
+	vbb_u64 pfn = p->step[i] == STEP_OPEN ? vbb_min(core.pfn, last) :
+						vbb_tail_pfn(&p->left[i], p->order);
 
 	/*@ loop invariant \at(i, Pre) < i <= p->nr_left && end <= VBB_PFN_END;
 	  @ loop assigns i, core, end;
@@ -505,7 +510,7 @@ static bool vbb_plan_next_bitmap(struct vbb_plan *p, struct vbb_rec *rec)
 	rec->nr_words = vbb_span_words(&span, p->order);
 	/*@ assert rec->nr_words * (64 * vbb_two(p->order)) <=
 	  @   VIRTIO_BALLOON_REC_BITMAP_MAX * (64 * vbb_two(p->order)); */
-	/*@ assert vbb_two(p->order) <= vbb_two(51); */
+	/*@ assert rec->nr_words * (64 * vbb_two(p->order)) <= 0x7c00000000000000; */
 	p->paid_end = span.pfn + rec->nr_words * (64 * vbb_pow2(p->order));
 	return true;
 }
@@ -517,7 +522,7 @@ static bool vbb_plan_next_bitmap(struct vbb_plan *p, struct vbb_rec *rec)
   @ assigns p->pos, p->nr_kept, VBB_LEFT_OF(p);
   @ ensures ok: vbb_left_ok(*p);
   @ ensures kept: p->nr_kept <= p->pos == \old(p->pos) + 1;
-  @ ensures taken: vbb_range_ok(\result);
+  @ ensures taken: vbb_below(\result);
   @*/
 static struct vbb_range vbb_plan_take(struct vbb_plan *p, vbb_u64 pfn, vbb_u64 end)
 {
@@ -1363,7 +1368,7 @@ bool vbb_plan_add(struct vbb_plan *p, const struct vbb_range *part)
 		/*@ loop invariant first <= i < p->nr_runs <= VBB_ENC_NR_PENDING;
 		  @ loop invariant \forall integer k; 0 <= k < p->nr_runs && k != i ==>
 		  @   p->run[k].nr_pages >= 1 &&
-		  @   p->run[k].pfn + p->run[k].nr_pages <= VBB_PFN_END &&
+		  @   p->run[k].pfn + p->run[k].nr_pages <= vbb_limit &&
 		  @   (k < first ? p->run[k].pfn <= r.pfn : r.pfn <= p->run[k].pfn);
 		  @ loop invariant \forall integer j, k;
 		  @   0 <= j < k < p->nr_runs && j != i && k != i ==>
@@ -1381,7 +1386,7 @@ bool vbb_plan_add(struct vbb_plan *p, const struct vbb_range *part)
 		  @ loop invariant \forall integer k; 0 <= k < p->nr_runs &&
 		  @   (k < first || first < k < i - (last - first - 1) || i <= k) ==>
 		  @   p->run[k].nr_pages >= 1 &&
-		  @   p->run[k].pfn + p->run[k].nr_pages <= VBB_PFN_END &&
+		  @   p->run[k].pfn + p->run[k].nr_pages <= vbb_limit &&
 		  @   (k < first ? p->run[k].pfn <= r.pfn : r.pfn <= p->run[k].pfn);
 		  @ loop invariant \forall integer j, k; 0 <= j < k < p->nr_runs &&
 		  @   (j < first || first < j < i - (last - first - 1) || i <= j) &&
@@ -1409,7 +1414,7 @@ void vbb_plan_drop(struct vbb_plan *p, size_t nr)
 
 	/*@ loop invariant nr <= i <= p->nr_runs;
 	  @ loop invariant \forall integer k; 0 <= k < p->nr_runs && (k < i - nr || i <= k) ==>
-	  @   p->run[k].nr_pages >= 1 && p->run[k].pfn + p->run[k].nr_pages <= VBB_PFN_END;
+	  @   p->run[k].nr_pages >= 1 && p->run[k].pfn + p->run[k].nr_pages <= vbb_limit;
 	  @ loop invariant \forall integer j, k; 0 <= j < k < p->nr_runs &&
 	  @   (j < i - nr || i <= j) && (k < i - nr || i <= k) ==> p->run[j].pfn <= p->run[k].pfn;
 	  @ loop assigns i, p->run[0 .. VBB_ENC_NR_PENDING - 1],

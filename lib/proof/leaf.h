@@ -22,6 +22,22 @@
   @   predicate vbb_bit(integer v, integer b) reads \nothing;
   @   logic integer vbb_lowest(integer v) reads \nothing;
   @ }
+  @ // how many bits it takes to write v
+  @ axiomatic vbb_tops {
+  @   logic integer vbb_top(integer v) reads \nothing;
+  @   axiom top_0: vbb_top(0) == 0;
+  @   axiom top_or: \forall integer a, b; 0 <= a && 0 <= b ==>
+  @     vbb_top(a | b) == (vbb_top(a) > vbb_top(b) ? vbb_top(a) : vbb_top(b));
+  @ }
+  @ predicate vbb_aligned(integer v, integer n) = v % vbb_two(n) == 0;
+  @ axiomatic vbb_masks {
+  @   axiom two_58: vbb_two(58) == 0x400000000000000;
+  @   axiom mask: \forall integer v, n; 0 <= v && 0 <= n <= 63 ==>
+  @     ((v & (vbb_two(n) - 1)) == 0 <==> vbb_aligned(v, n));
+  @   axiom mask_6: \forall integer v; 0 <= v ==> (v & 0x3f) == v % 0x40;
+  @   axiom mask_52: \forall integer v; 0 <= v ==>
+  @     (v & 0xfffffffffffff) == v % 0x10000000000000;
+  @ }
   @*/
 
 /*@ requires \valid_read(p + (0 .. 0));
@@ -69,6 +85,8 @@ static inline vbb_u64 vbb_shr(vbb_u64 v, vbb_u32 n);
 
 /*@ requires n <= 63;
   @ assigns \nothing;
+  @ ensures v * vbb_two(n) <= 0xffffffffffffffff ==> \result == v * vbb_two(n);
+  @ ensures aligned: vbb_aligned(\result, n);
   @*/
 static inline vbb_u64 vbb_shl(vbb_u64 v, vbb_u32 n);
 
@@ -80,11 +98,13 @@ static inline vbb_u64 vbb_shl(vbb_u64 v, vbb_u32 n);
   @*/
 static inline vbb_u32 vbb_ctz64(vbb_u64 v);
 
-/*@ assigns \nothing; */
+/*@ assigns \nothing;
+  @ ensures a + b <= 0xffffffffffffffff ==> \result == a + b;
+  @*/
 static inline vbb_u64 vbb_add(vbb_u64 a, vbb_u64 b);
 
 /*@ assigns \nothing;
-  @ ensures a >= b ==> \result == a - b;
+  @ ensures \result == (a >= b ? a - b : a - b + 0x10000000000000000);
   @*/
 static inline vbb_u64 vbb_sub(vbb_u64 a, vbb_u64 b);
 
@@ -103,6 +123,7 @@ static inline vbb_u64 vbb_drop64(vbb_u64 v);
 
 /*@ requires n >= 1 && b + n <= 64;
   @ assigns \nothing;
+  @ ensures vbb_top(\result) == b + n;
   @*/
 static inline vbb_u64 vbb_mask64(vbb_u32 b, vbb_u32 n);
 

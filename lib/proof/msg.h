@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
-/* Headers and results */
+/*
+ * Headers, records and results. What a reader takes of a record: vbb_rec_accepted() is MSG-16 of
+ * its first word, vbb_rec_rest() the bytes that MSG-17 wants behind it, and vbb_pages_accepted() is
+ * MSG-11 and MSG-18 of a block or an extent.
+ */
 
 /*@ predicate vbb_accepted_fields(integer queue, integer records, integer cmd, integer page_shift,
   @     integer flag, integer format, integer req_id, integer start_pfn) =
@@ -15,6 +19,18 @@
   @     integer left) =
   @   vbb_accepted_fields(queue, records, cmd, page_shift, flag, format, req_id, start_pfn) &&
   @   vbb_accepted_len(flag, format, bmap_len, left);
+  @ logic integer vbb_pfn_of(integer rec) = rec % 0x10000000000000;
+  @ logic integer vbb_order_of(integer rec) = rec / 0x10000000000000 % 0x40;
+  @ logic integer vbb_code_of(integer rec) = rec / 0x400000000000000;
+  @ predicate vbb_rec_accepted(integer pfn, integer order, integer code) =
+  @   0 <= pfn < 0x10000000000000 && 0 <= code <= 63 && 0 <= order <= (code == 63 ? 0 : 51) &&
+  @   vbb_aligned(pfn, order);
+  @ logic integer vbb_rec_rest(integer code) = code == 63 ? 8 : 8 * code;
+  @ predicate vbb_word_accepted(integer rec, integer left) =
+  @   vbb_rec_accepted(vbb_pfn_of(rec), vbb_order_of(rec), vbb_code_of(rec)) &&
+  @   vbb_rec_rest(vbb_code_of(rec)) <= left;
+  @ predicate vbb_pages_accepted(integer pfn, integer nr_pages, integer limit) =
+  @   1 <= nr_pages <= 0x10000000000000 && pfn + nr_pages <= limit;
   @*/
 
 /*@ assigns \nothing;

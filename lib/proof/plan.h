@@ -3,6 +3,9 @@
  * Runs held back, and what is known of a plan: that runs are valid and in order, that numbers of
  * words are small, and that a plan ends. That what a plan has counted is what it gives is not among
  * it. What is believed here of bits is proved in bit-vectors by tests/proof/leaves.smt2.
+ *
+ * vbb_limit is the first page that is out of range (MSG-11). It is one number throughout, as an
+ * encoder has one page size; whichever it is, what is proved holds of it.
  */
 
 /* What a call may write that gives out a run, or a record, or that plans */
@@ -16,12 +19,16 @@
 #define VBB_PLAN_OF(p) (p)->late_apart, (p)->first_phase, (p)->one_words, (p)->one_pfn, \
 	(p)->least, (p)->orders, VBB_PRICES_OF(p), VBB_REC_OF(p)
 
-/* Is a run a block; words of a record of its own, where it is not empty */
-#define VBB_BLOCK(pfn, nr_pages) \
-	((((pfn) | (nr_pages)) & ((nr_pages) - 1)) == 0 && ((nr_pages) & VBB_PFN_END) == 0)
-#define VBB_ALONE(pfn, nr_pages) (VBB_BLOCK(pfn, nr_pages) ? 1 : 2)
-
-/*@ axiomatic vbb_bits {
+/*@ axiomatic vbb_limits {
+  @   logic integer vbb_limit;
+  @   axiom limit: 1 <= vbb_limit <= VBB_PFN_END;
+  @   predicate vbb_whole(integer nr, integer order) reads \nothing;
+  @   axiom whole: \forall integer nr, order;
+  @     vbb_whole(nr, order) <==> nr * vbb_two(order) <= vbb_limit;
+  @   axiom whole_fewer: \forall integer fewer, nr, order;
+  @     0 <= order <= 63 && fewer <= nr && vbb_whole(nr, order) ==> vbb_whole(fewer, order);
+  @ }
+  @ axiomatic vbb_bits {
   @   axiom and_below: \forall integer a, b; 0 <= a && 0 <= b ==>
   @     0 <= (a & b) && (a & b) <= a && (a & b) <= b;
   @   axiom or_above: \forall integer a, b; 0 <= a && 0 <= b ==>
@@ -30,25 +37,33 @@
   @   axiom two_next: \forall integer n; 0 <= n < 64 ==> vbb_two(n + 1) == 2 * vbb_two(n);
   @   axiom two_word: \forall integer n; 0 <= n <= 58 ==> vbb_two(n + 6) == 64 * vbb_two(n);
   @ }
-  @ predicate vbb_run_ok(struct vbb_range r) =
-  @   r.nr_pages >= 1 && r.pfn + r.nr_pages <= VBB_PFN_END;
+  @ axiomatic vbb_blocks {
+  @   predicate vbb_block(integer pfn, integer nr) reads \nothing;
+  @   axiom block: \forall integer pfn, nr; vbb_block(pfn, nr) <==>
+  @     nr == vbb_two(vbb_lowest(nr)) && nr != VBB_PFN_END && vbb_aligned(pfn, vbb_lowest(nr));
+  @   axiom block_bits: \forall integer first, nr;
+  @     0 <= first <= 0xffffffffffffffff && 1 <= nr <= 0xffffffffffffffff ==>
+  @     (vbb_block(first, nr) <==> ((first | nr) & (nr - 1)) == 0 && (nr & VBB_PFN_END) == 0);
+  @ }
+  @ predicate vbb_below(struct vbb_range r) = r.pfn + r.nr_pages <= vbb_limit;
+  @ predicate vbb_run_ok(struct vbb_range r) = r.nr_pages >= 1 && vbb_below(r);
   @ predicate vbb_runs_ok(struct vbb_range run[VBB_ENC_NR_PENDING], integer nr) =
   @   0 <= nr <= VBB_ENC_NR_PENDING && (\forall integer i; 0 <= i < nr ==>
-  @     run[i].nr_pages >= 1 && run[i].pfn + run[i].nr_pages <= VBB_PFN_END) &&
+  @     run[i].nr_pages >= 1 && run[i].pfn + run[i].nr_pages <= vbb_limit) &&
   @   (\forall integer i, j; 0 <= i < j < nr ==> run[i].pfn <= run[j].pfn);
   @ predicate vbb_late_ok(struct vbb_late l) =
   @   l.nr_words <= VBB_WORDS_MAX && l.pfn <= VBB_PFN_END && l.end <= VBB_PFN_END &&
-  @   (l.nr_words != 0 ==> l.edges != 0);
+  @   (l.nr_words != 0 ==> l.edges != 0 && l.pfn < VBB_PFN_END);
   @ predicate vbb_plan_ok(struct vbb_plan p) =
   @   vbb_runs_ok(p.run, p.nr_runs) && vbb_late_ok(p.late_sum) && vbb_late_ok(p.kept_sum);
   @ predicate vbb_parts_ok(struct vbb_range left[VBB_ENC_NR_PENDING],
   @     vbb_u16 owner[VBB_ENC_NR_PENDING], integer nr) =
   @   0 <= nr <= VBB_ENC_NR_PENDING &&
   @   \forall integer i; 0 <= i < nr ==> owner[i] < VBB_ENC_NR_PENDING &&
-  @     left[i].nr_pages >= 1 && left[i].pfn + left[i].nr_pages <= VBB_PFN_END;
+  @     left[i].nr_pages >= 1 && left[i].pfn + left[i].nr_pages <= vbb_limit;
   @ predicate vbb_left_ok(struct vbb_plan p) = vbb_parts_ok(p.left, p.owner, p.nr_left);
   @ predicate vbb_one_ok(struct vbb_plan p) =
-  @   p.order <= VIRTIO_BALLOON_REC_ORDER_MAX && p.one_pfn <= VBB_PFN_END &&
+  @   p.order <= VIRTIO_BALLOON_REC_ORDER_MAX && p.one_pfn < VBB_PFN_END &&
   @   1 <= p.one_words <= VBB_WORDS_MAX;
   @ predicate vbb_counted(struct vbb_plan p) =
   @   p.first_phase <= VBB_PHASE_ORDERS && (p.first_phase == VBB_PHASE_ONE ==> vbb_one_ok(p)) &&
@@ -68,9 +83,11 @@
   @ predicate vbb_in_bitmap(struct vbb_plan p) = p.phase == VBB_PHASE_ONE ||
   @   p.phase == VBB_PHASE_ORDERS || p.phase == VBB_PHASE_LATE;
   @ predicate vbb_rec_ok(struct vbb_rec rec) =
-  @   rec.order <= VIRTIO_BALLOON_REC_ORDER_MAX && rec.pfn <= VBB_PFN_END &&
-  @   rec.nr_pages <= VBB_PFN_END && rec.nr_words <= VBB_WORDS_MAX &&
-  @   (rec.nr_words != 0 ==> rec.nr_pages == 0) && (rec.nr_words == 0 ==> rec.nr_pages >= 1);
+  @   rec.order <= VIRTIO_BALLOON_REC_ORDER_MAX && (rec.nr_words != 0 ?
+  @   rec.pfn < VBB_PFN_END && rec.nr_pages == 0 && rec.nr_words <= VBB_WORDS_MAX :
+  @   rec.nr_pages >= 1 && rec.pfn + rec.nr_pages <= vbb_limit &&
+  @   (vbb_block(rec.pfn, rec.nr_pages) ==>
+  @    rec.nr_pages == vbb_two(rec.order) && vbb_aligned(rec.pfn, rec.order)));
   @ logic integer vbb_orders_left(struct vbb_plan p) =
   @   4096 * p.orders_left + 2 * (p.nr_left - p.pos) + (p.fresh != 0 ? 0 : 1);
   @ logic integer vbb_records_left(struct vbb_plan p) =
@@ -116,7 +133,7 @@ static inline vbb_u64 vbb_run_end(const struct vbb_range *r);
 
 /*@ requires \valid_read(r) && r->nr_pages >= 1;
   @ assigns \nothing;
-  @ ensures \result != 0 <==> VBB_BLOCK(r->pfn, r->nr_pages);
+  @ ensures \result != 0 <==> vbb_block(r->pfn, r->nr_pages);
   @ ensures r->nr_pages == VBB_PFN_END ==> \result == 0;
   @*/
 static inline bool vbb_run_is_block(const struct vbb_range *r);
@@ -124,14 +141,15 @@ static inline bool vbb_run_is_block(const struct vbb_range *r);
 /*@ requires \valid_read(r);
   @ assigns \nothing;
   @ ensures \result <= 2 && (r->nr_pages == 0 ==> \result == 0);
-  @ ensures r->nr_pages >= 1 ==> 1 <= \result == VBB_ALONE(r->pfn, r->nr_pages);
+  @ ensures r->nr_pages >= 1 ==>
+  @   (vbb_block(r->pfn, r->nr_pages) ? \result == 1 : \result == 2);
   @*/
 static inline vbb_u32 vbb_run_words(const struct vbb_range *r);
 
 /*@ requires \valid_read(rec) && vbb_rec_ok(*rec);
   @ assigns \nothing;
-  @ ensures rec->nr_words == 0 ==> 1 <= \result <= 2 &&
-  @   \result == VBB_ALONE(rec->pfn, rec->nr_pages);
+  @ ensures rec->nr_words == 0 ==>
+  @   (vbb_block(rec->pfn, rec->nr_pages) ? \result == 1 : \result == 2);
   @ ensures \result <= 2 * VBB_WORDS_MAX;
   @*/
 static inline vbb_u64 vbb_rec_words(const struct vbb_rec *rec);
@@ -172,7 +190,7 @@ size_t vbb_plan_keep(struct vbb_plan *p);
 bool vbb_plan_part(const struct vbb_plan *p, struct vbb_range *r, struct vbb_range *part);
 
 /*@ requires \valid(p) && \valid_read(r) && \separated(p, r) && vbb_plan_ok(*p);
-  @ requires p->nr_runs >= 1 && vbb_range_ok(*r) && r->nr_pages >= 1;
+  @ requires p->nr_runs >= 1 && vbb_run_ok(*r);
   @ assigns p->nr_runs, p->late_sum, p->run[0 .. VBB_ENC_NR_PENDING - 1],
   @   p->late[0 .. VBB_ENC_NR_PENDING - 1];
   @ ensures ok: vbb_plan_ok(*p);
@@ -181,7 +199,7 @@ bool vbb_plan_part(const struct vbb_plan *p, struct vbb_range *r, struct vbb_ran
 static inline bool vbb_plan_append(struct vbb_plan *p, const struct vbb_range *r);
 
 /*@ requires \valid(p) && \valid_read(part) && \separated(p, part) && vbb_plan_ok(*p);
-  @ requires vbb_range_ok(*part) && part->nr_pages >= 1;
+  @ requires vbb_run_ok(*part);
   @ assigns p->nr_runs, p->late_sum, p->run[0 .. VBB_ENC_NR_PENDING - 1],
   @   p->late[0 .. VBB_ENC_NR_PENDING - 1];
   @ ensures ok: vbb_plan_ok(*p);
@@ -251,7 +269,7 @@ bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec);
   @ ensures ok: vbb_plan_ok(*p);
   @ ensures given: vbb_given(*p);
   @ ensures between: \result == 0 ==> vbb_between(*p);
-  @ ensures run: \result != 0 ==> vbb_range_ok(*r);
+  @ ensures run: \result != 0 ==> vbb_below(*r);
   @ ensures records: 0 <= vbb_records_left(*p) <= \old(vbb_records_left(*p));
   @ ensures ends: vbb_runs_left(*p) >= 0;
   @ ensures less: \result != 0 ==> vbb_runs_left(*p) < \old(vbb_runs_left(*p));
@@ -264,7 +282,7 @@ bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r);
   @ ensures ok: vbb_plan_ok(*p);
   @ ensures given: vbb_given(*p);
   @ ensures between: \result == 0 ==> vbb_between(*p);
-  @ ensures run: \result != 0 ==> vbb_range_ok(*r);
+  @ ensures run: \result != 0 ==> vbb_below(*r);
   @ ensures records: 0 <= vbb_records_left(*p) <= \old(vbb_records_left(*p));
   @ ensures ends: vbb_runs_left(*p) >= 0;
   @ ensures less: \result != 0 ==> vbb_runs_left(*p) < \old(vbb_runs_left(*p));
