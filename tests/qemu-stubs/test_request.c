@@ -104,6 +104,7 @@ static void collect(void)
 struct asked {
 	struct vbb_req req;
 	uint64_t collection;	/* that was there when it was asked */
+	int64_t asked_ns;
 	int64_t cancelled_ns;	/* 0: it was not */
 	bool given_up;		/* by the host */
 	bool over;
@@ -125,18 +126,25 @@ static struct asked *open_of(uint16_t cmd)
 	return NULL;
 }
 
-/* Whom the device does not wait for any more was told to stop a second ago. */
+static bool waits_for(const struct vbb_host_req *r, const struct asked *a)
+{
+	return r->state != VBB_HOST_CLOSED && r->id == a->req.id;
+}
+
+/* What the device does not wait for any more was told to stop, or is the telling, a second ago. */
 static void look_for_given_up(void)
 {
 	struct asked *work = open_of(GET), *cancel = open_of(CANCEL);
 
-	if (!work || (host->work.state != VBB_HOST_CLOSED && host->work.id == work->req.id))
-		return;
-	assert_true(work->cancelled_ns && now_ns - work->cancelled_ns >= 1000 * MS);
-	work->given_up = true;
-	if (cancel)
+	if (work && !waits_for(&host->work, work)) {
+		assert_true(work->cancelled_ns && now_ns - work->cancelled_ns >= 1000 * MS);
+		work->given_up = true;
+		nr_given_up++;
+	}
+	if (cancel && !waits_for(&host->cancel, cancel)) {
+		assert_true(now_ns - cancel->asked_ns >= 1000 * MS);
 		cancel->given_up = true;
-	nr_given_up++;
+	}
 }
 
 /* The device sends a request. */
@@ -174,7 +182,9 @@ void virtqueue_push(VirtQueue *vq, const VirtQueueElement *elem, unsigned int le
 		assert_null(work);
 		break;
 	}
-	asked[nr_asked++] = (struct asked){ .req = req, .collection = nr_collected };
+	asked[nr_asked++] = (struct asked){
+		.req = req, .collection = nr_collected, .asked_ns = now_ns,
+	};
 }
 
 void virtqueue_detach_element(VirtQueue *vq, const VirtQueueElement *elem, unsigned int len)
@@ -382,6 +392,9 @@ static void stop(void)
 	assert_int_equal(nr_parked, 0);
 }
 
+static bool silent;	/* the guest does not answer for some time, */
+static bool deaf;	/* or never to CANCEL */
+
 /* The guest says something of what it was asked, as it should. */
 static void guest_answers(void)
 {
@@ -392,7 +405,7 @@ static void guest_answers(void)
 	for (i = 0; i < nr_asked && !test_below(&seed, 8); i++)
 		if (asked[i].given_up && !asked[i].over)
 			a = &asked[i];
-	if (!a)
+	if (!a || (a->req.cmd == CANCEL && deaf))
 		return;
 	if (a->req.cmd == CANCEL)
 		answer(a, DONE, 0);
@@ -403,8 +416,6 @@ static void guest_answers(void)
 	else
 		answer(a, DONE, nr_runs);
 }
-
-static bool silent;	/* the guest does not answer for some time */
 
 static void any_turn(void)
 {
@@ -469,10 +480,11 @@ static void test_any_turns(void **state)
 		stub_target_page_bits = i % 3 ? 12 : 14;
 		start();
 		look_ns = test_below(&seed, 2) ? MS / 4 : 0;
+		deaf = !test_below(&seed, 4);
 		for (k = 0; k < 5000; k++)
 			any_turn();
 
-		/* whatever came before: after the next collection the guest is asked */
+		/* whatever came before: the guest is asked, after a collection or a few */
 		VIRTIO_DEVICE(&dev)->vm_running = true;
 		dev.ask_unused = true;
 		stub_postcopy = false;
@@ -488,11 +500,18 @@ static void test_any_turns(void **state)
 			cancel = open_of(CANCEL);
 			if (a && a->collection == nr_collected)
 				break;
-			if (a)
-				answer(a, DONE, 0);
-			if (cancel)
-				answer(cancel, DONE, 0);
-			run_bh();
+			if (deaf) {
+				/* and says nothing at all any more */
+				now_ns += 1100 * MS;
+				collect();
+			} else {
+				if (a)
+					answer(a, DONE, 0);
+				if (cancel)
+					answer(cancel, DONE, 0);
+			}
+			while (dev.requests.bh->scheduled)
+				run_bh();
 		}
 		assert_true(k < 100);
 		stop();

@@ -81,15 +81,18 @@ static void cancel(VirtIOBalloonBmap *dev)
     uint64_t id = r->host.work.id;
     struct vbb_req req;
 
-    if (r->cancelled_id != id) {
-        if (!vbb_host_cancel(&r->host, &req)) {
-            r->cancelled_id = id;
-            r->cancelled_ns = get_clock();
-            send_request(dev, &req);
-        }
-    } else if (get_clock() - r->cancelled_ns >= GIVE_UP_NS) {
-        vbb_host_close(&r->host, id);
+    if (get_clock() - r->cancelled_ns >= GIVE_UP_NS) {
+        /* the work of that CANCEL may have ended, and this be another */
         vbb_host_close(&r->host, r->host.cancel.id);
+        if (r->cancelled_id == id) {
+            vbb_host_close(&r->host, id);
+            return;
+        }
+    }
+    if (r->cancelled_id != id && !vbb_host_cancel(&r->host, &req)) {
+        r->cancelled_id = id;
+        r->cancelled_ns = get_clock();
+        send_request(dev, &req);
     }
 }
 
