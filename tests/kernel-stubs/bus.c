@@ -11,7 +11,7 @@
 struct vbb_balloon *vb;
 struct virtio_balloon_config config;
 u32 bus_num = STUB_QUEUE_MAX;
-int bus_find_err;
+int bus_register_err, bus_find_err;
 unsigned int bus_nr_written;
 const char *bus_names[VBB_NR_VQS];
 
@@ -46,6 +46,8 @@ static u8 bus_get_status(struct virtio_device *dev)
 static void bus_set_status(struct virtio_device *dev, u8 value)
 {
 	status = value;
+	if (status & VIRTIO_CONFIG_S_DRIVER_OK)
+		device_init(vb);
 }
 
 static u64 bus_get_features(struct virtio_device *dev)
@@ -56,7 +58,7 @@ static u64 bus_get_features(struct virtio_device *dev)
 static void bus_reset(struct virtio_device *dev)
 {
 	status = 0;
-	device_init(vb);
+	device_init(NULL);
 }
 
 static int bus_find_vqs(struct virtio_device *dev, unsigned int nr, struct virtqueue **vqs,
@@ -111,8 +113,9 @@ struct virtio_device vdev = { .config = &bus_ops };
 int register_virtio_driver(struct virtio_driver *drv)
 {
 	assert_null(driver);
-	driver = drv;
-	return 0;
+	if (!bus_register_err)
+		driver = drv;
+	return bus_register_err;
 }
 
 void unregister_virtio_driver(struct virtio_driver *drv)
@@ -172,7 +175,6 @@ int bus_probe(u64 features)
 		vdev.features |= features & BIT_ULL(i);
 	err = driver->validate(&vdev);
 	vb = vdev.priv;
-	device_init(vb);
 	if (!err)
 		err = driver->probe(&vdev);
 	if (err)

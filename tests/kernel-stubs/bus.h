@@ -17,7 +17,7 @@ extern struct vbb_balloon *vb;			/* the driver's, once it has one */
 extern struct virtio_balloon_config config;
 
 extern u32 bus_num;				/* entries of each queue */
-extern int bus_find_err;			/* what looking for queues ends with */
+extern int bus_register_err, bus_find_err;	/* what ends with them; or 0 */
 extern unsigned int bus_nr_written;		/* times that actual was written */
 extern const char *bus_names[VBB_NR_VQS];	/* of the device's queues, by their number */
 

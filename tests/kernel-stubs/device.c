@@ -51,7 +51,7 @@ bool device_take(enum vbb_dir dir)
 	struct vbb_dec dec;
 	int err;
 
-	if (nr_held == NR_HELD)
+	if (!vb || nr_held == NR_HELD)
 		return false;
 	*m = (struct held){ .dir = dir, .chain.seg = m->seg, .chain.max_segs = 2 };
 	err = vbb_vring_dev_recv(&stub_queue(vb->vqs[dir])->dev, &m->chain);

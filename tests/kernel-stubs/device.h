@@ -23,7 +23,7 @@ extern unsigned int nr_held;
 extern u8 frames[STUB_NR_PAGES];	/* of each page, that the device has in the balloon */
 extern u64 nr_bytes, nr_said[VBB_NR_DIRS];
 
-/* A device that was told nothing */
+/* A device that was told nothing; with no @vb it does nothing, too. */
 void device_init(const struct vbb_balloon *vb);
 /* Take a message, if there is one and a place for it. */
 bool device_take(enum vbb_dir dir);

@@ -103,7 +103,7 @@ unsigned long stub_first_pfn;
 struct pglist_data stub_nodes[MAX_NUMNODES];
 unsigned long stub_nr_free;
 long stub_managed, stub_reserved, stub_swap;
-bool stub_init_on_free;
+bool stub_init_on_free, stub_poisoning;
 
 static struct zone *stub_zone(size_t i)
 {
@@ -146,7 +146,6 @@ void stub_pages_init(unsigned long first_pfn)
 	stub_managed = 0;
 	stub_reserved = 0;
 	stub_swap = 0;
-	stub_init_on_free = false;
 	zone->zone_start_pfn = first_pfn;
 	zone->spanned_pages = STUB_NR_PAGES;
 	zone->present_pages = STUB_NR_PAGES;

@@ -309,7 +309,7 @@ extern unsigned long stub_nr_free;	/* pages */
 extern long stub_managed;		/* pages, since stub_pages_init() */
 extern long stub_reserved;		/* pages that are free, and not to be had */
 extern long stub_swap;			/* pages that are free there */
-extern bool stub_init_on_free;
+extern bool stub_init_on_free, stub_poisoning;
 
 /* All pages are node 0's, zone 0's, and free; @first_pfn: the first of them */
 void stub_pages_init(unsigned long first_pfn);
@@ -370,7 +370,7 @@ void split_page(struct page *page, unsigned int order);
 #define si_mem_available() ((long)stub_nr_free - stub_reserved)
 #define get_nr_swap_pages() stub_swap
 #define want_init_on_free() stub_init_on_free
-#define page_poisoning_enabled_static() false
+#define page_poisoning_enabled_static() stub_poisoning
 
 /* What the kernel counts, for everybody to see */
 enum {
