@@ -124,12 +124,6 @@ void unregister_virtio_driver(struct virtio_driver *drv)
 	driver = NULL;
 }
 
-/* Requests to drop caches are none of the bus's tests; test_drop.c has them. */
-int vbb_drop(struct vbb_drop *d, u64 modes)
-{
-	return -EOPNOTSUPP;
-}
-
 static void bus_gone(void)
 {
 	size_t i;

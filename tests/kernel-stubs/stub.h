@@ -2,9 +2,8 @@
 /*
  * What the driver needs of Linux 6.1, for a process with one thread: a buddy allocator over pages
  * that are numbers only, locks that see who takes them twice, work that runs when the test says so,
- * and queues that are this project's own ring. Where a test plays a part of the kernel, as the
- * bus and file systems, that part is declared here only. tests/export gives this one file all the
- * names that a kernel has for it.
+ * and queues that are this project's own ring. The bus is bus.c's affair, file systems are fs.c's.
+ * tests/export gives this one file all the names that a kernel has for it.
  */
 #ifndef VBB_STUB_KERNEL_H
 #define VBB_STUB_KERNEL_H
@@ -744,7 +743,7 @@ struct dentry *debugfs_create_file(const char *name, unsigned short mode, struct
 				   void *data, const struct file_operations *fops);
 void debugfs_remove(struct dentry *dentry);
 
-/* --- File systems, which a test plays */
+/* --- File systems, which fs.c plays */
 
 #define O_RDONLY 00
 #define O_WRONLY 01
@@ -798,7 +797,7 @@ int filp_close(struct file *file, void *id);
 ssize_t kernel_read(struct file *file, void *buf, size_t len, loff_t *pos);
 ssize_t kernel_write(struct file *file, const void *buf, size_t len, loff_t *pos);
 
-/* --- A module, its parameter, and its driver */
+/* --- A module, its parameter, and its driver, for a bus that bus.c plays */
 
 struct module;
 struct kernel_param;
