@@ -10,7 +10,7 @@
 
 struct stub_queue {
 	struct virtqueue vq;
-	bool broken;
+	bool broken;		/* also by who takes the device away */
 	struct vbb_vring ring;
 	struct vbb_vring_drv drv;
 	struct vbb_vring_dev dev;

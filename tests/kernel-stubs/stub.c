@@ -506,6 +506,8 @@ int virtqueue_add_sgs(struct virtqueue *vq, struct scatterlist **sgs, unsigned i
 			seg[i].base = (void *)(page_to_pfn(sgs[i]->page) << PAGE_SHIFT);
 		seg[i].len = sgs[i]->length;
 	}
+	if (stub_queue(vq)->broken)
+		return -EIO;
 	err = vbb_vring_drv_send(drv, seg, nr_out, seg + nr_out, nr_in, token);
 	vq->num_free = drv->nr_free;
 	return err == VBB_E_NOSPC ? -ENOSPC : err ? -EIO : 0;
@@ -530,6 +532,8 @@ void *virtqueue_get_buf(struct virtqueue *vq, unsigned int *len)
 	vbb_u64 n;
 	int err;
 
+	if (q->broken)
+		return NULL;
 	do {
 		err = vbb_vring_drv_reap(&q->drv, &token, &n);
 	} while (err == VBB_E_RING_DESC); /* a length beyond what the device could write */

@@ -493,6 +493,56 @@ static void test_any_order(void **state)
 	bus_num = STUB_QUEUE_MAX;
 }
 
+static unsigned int nr_looks;
+
+/* Somebody pulls the device out: the kernel marks all queues as broken, whoever uses them. */
+static void device_gone(void)
+{
+	unsigned int i;
+
+	if (nr_looks && --nr_looks)
+		return;
+	for (i = 0; i < VBB_NR_VQS; i++)
+		if (vb->vqs[i])
+			bus_queue(i)->broken = true;
+}
+
+/* DRV-6: it may go in the middle of anything, and nobody waits for it. */
+static void test_device_gone(void **state)
+{
+	unsigned long begin;
+	unsigned int i;
+	uint64_t s;
+
+	for (s = 0; s < 100; s++) {
+		seed = s;
+		nr_blocks = 0;
+		start(ALL);
+		bus_target(300);
+		nr_looks = 1 + (unsigned int)test_below(&seed, 60);
+		stub_meanwhile = device_gone;
+		config.free_page_hint_cmd_id = cpu_to_le32(2);
+		bus_changed();
+		for (i = 0; i < 60 && nr_looks; i++)
+			turn();
+		nr_looks = 0;
+		device_gone();
+		config.free_page_hint_cmd_id = cpu_to_le32(3);
+		config.num_pages = cpu_to_le32(1000 * FRAMES);
+		bus_changed();
+		for (i = 0; i < VBB_NR_VQS; i++)
+			bus_used(i);
+		bus_work();
+		assert_true(vb->broken);
+		bus_check();
+		while (nr_blocks--)
+			__free_pages(block[nr_blocks].page, block[nr_blocks].order);
+		begin = jiffies;
+		stop();
+		assert_true(jiffies - begin < msecs_to_jiffies(10));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -512,6 +562,7 @@ int main(void)
 		cmocka_unit_test(test_actual_of_before),
 		cmocka_unit_test(test_target_jumps),
 		cmocka_unit_test(test_any_order),
+		cmocka_unit_test(test_device_gone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
