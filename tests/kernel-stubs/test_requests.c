@@ -458,6 +458,35 @@ static void test_nonsense(void **state)
 	stop();
 }
 
+/* DRV-11: a kernel that relies on what is in free pages names none; it does all the rest. */
+static void test_free_pages_matter(void **state)
+{
+	bool *const matter[] = { &stub_init_on_free, &stub_poisoning };
+	struct vbb_req req;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(matter); i++) {
+		*matter[i] = true;
+		start(8);
+		stub_meanwhile = NULL;
+		while (host_take())
+			;
+		vbb_host_open(&host, VIRTIO_BALLOON_CMD_GET_UNUSED_PAGES, 0, 0, &req);
+		asked[req.id].end = U64_MAX;
+		host_say(&req);
+		vbb_requests_used(&queue.vq);
+		while (stub_work() || host_take())
+			;
+		assert_int_equal(nr_ended, 1);
+		assert_int_equal(nr_flag[VIRTIO_BALLOON_FLAG_UNSUPPORTED], 1);
+		assert_int_equal(counter("walk_pages"), 0);
+		while (nr_answers)
+			host_done(answers, &nr_answers, 0);
+		stop();
+		*matter[i] = false;
+	}
+}
+
 static void test_no_memory(void **state)
 {
 	unsigned int nr = 0;
@@ -493,6 +522,7 @@ int main(void)
 		cmocka_unit_test(test_everything_ends),
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_free_pages_matter),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_short_queue),
 	};
