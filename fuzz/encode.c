@@ -67,6 +67,7 @@ static bool cfg_valid(void)
 	case VBB_FMT_BITMAP:
 	case VBB_FMT_RECORDS:
 	case VBB_FMT_AUTO:
+	case VBB_FMT_QUICK:
 	case VBB_FMT_VALUES:
 		return f.cfg.page_shift >= 12 && f.cfg.page_shift <= 30;
 	}
@@ -246,7 +247,8 @@ static vbb_u64 some_pfn(vbb_u8 how)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const vbb_u32 formats[] = {
-		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS, VBB_FMT_VALUES, 0,
+		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS, VBB_FMT_VALUES,
+		VBB_FMT_QUICK,
 		VBB_FMT_VALUES | VBB_FMT_RECORDS, ~0u
 	};
 	vbb_u64 pfn;

@@ -212,12 +212,13 @@ static void put_pages(struct trip *t)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const vbb_u32 formats[] = {
-		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS, VBB_FMT_VALUES
+		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS, VBB_FMT_VALUES,
+		VBB_FMT_QUICK
 	};
 	struct trip t = { .in = { data, size }, .empty = true, .nr_pages_left = 20000 };
 	size_t len, cut;
 
-	t.cfg.formats = formats[fuzz_take(&t.in, 1) % 5];
+	t.cfg.formats = formats[fuzz_take(&t.in, 1) % 6];
 	t.cfg.page_shift = (vbb_u16)(12 + fuzz_take(&t.in, 1) % 19);
 	if (t.cfg.formats == VBB_FMT_PFNS)
 		t.cfg.page_shift = 12;

@@ -33,6 +33,7 @@
 
 enum vbb_format {
 	VBB_FORMAT_AUTO,
+	VBB_FORMAT_QUICK,
 	VBB_FORMAT_BITMAP,
 	VBB_FORMAT_RECORDS,
 	VBB_FORMAT_PFNS,
@@ -40,6 +41,7 @@ enum vbb_format {
 
 static const char *const vbb_format_names[] = {
 	[VBB_FORMAT_AUTO] = "auto",
+	[VBB_FORMAT_QUICK] = "quick",
 	[VBB_FORMAT_BITMAP] = "bitmap",
 	[VBB_FORMAT_RECORDS] = "records",
 	[VBB_FORMAT_PFNS] = "pfns",
@@ -67,7 +69,7 @@ static const struct kernel_param_ops vbb_format_ops = {
 	.get = vbb_format_get,
 };
 module_param_cb(format, &vbb_format_ops, NULL, 0444);
-MODULE_PARM_DESC(format, "how to name pages, if the device can: auto (default), bitmap, records, pfns");
+MODULE_PARM_DESC(format, "how to name pages, if the device can: auto (default), quick, bitmap, records, pfns");
 
 static u32 vbb_format_mask(struct virtio_device *vdev)
 {
@@ -76,7 +78,9 @@ static u32 vbb_format_mask(struct virtio_device *vdev)
 	if (vbb_format == VBB_FORMAT_BITMAP ||
 	    !__virtio_test_bit(vdev, VIRTIO_BALLOON_F_PAGE_RECORDS))
 		return VBB_FMT_BITMAP;
-	return vbb_format == VBB_FORMAT_RECORDS ? VBB_FMT_RECORDS : VBB_FMT_AUTO;
+	if (vbb_format == VBB_FORMAT_RECORDS)
+		return VBB_FMT_RECORDS;
+	return vbb_format == VBB_FORMAT_QUICK ? VBB_FMT_QUICK : VBB_FMT_AUTO;
 }
 
 /**

@@ -460,15 +460,16 @@ static vbb_u64 vbb_enc_bitmap_words(const struct vbb_plan *p)
   @*/
 static void vbb_enc_flush(struct vbb_enc *e, bool end)
 {
+	bool quick = e->cfg.formats == VBB_FMT_QUICK;
 	vbb_u64 promised, nr_words, bitmap_words;
 
 	if (e->format != VBB_FMT_BITMAP) {
 		/* what was promised when the late runs were taken; of equals what is simple */
 		promised = e->nr_words + vbb_plan_late_words(&e->plan);
-		nr_words = vbb_plan_count(&e->plan, false);
+		nr_words = vbb_plan_count(&e->plan, false, quick);
 		if (nr_words > promised ||
 		    (nr_words == promised && !e->nr_words && !vbb_plan_is_simple(&e->plan)))
-			nr_words = vbb_plan_count(&e->plan, true);
+			nr_words = vbb_plan_count(&e->plan, true, quick);
 		bitmap_words = vbb_enc_bitmap_words(&e->plan);
 		/* a bitmap that is not longer fits where the records would */
 		if (e->format == VBB_FMT_AUTO && (end || e->nr_put >= (e->len_max + 15) / 16) &&
@@ -519,7 +520,7 @@ static bool vbb_enc_make_room(struct vbb_enc *e, const struct vbb_range *more)
 
 	if (!e->plan.late_sum.nr_words)
 		return false;
-	nr_words = vbb_plan_count(&e->plan, false);
+	nr_words = vbb_plan_count(&e->plan, false, e->cfg.formats == VBB_FMT_QUICK);
 	if (nr_words > e->nr_words + vbb_plan_late_words(&e->plan))
 		return false;
 	e->nr_words = nr_words;
@@ -846,6 +847,7 @@ static bool vbb_cfg_valid(const struct vbb_enc_cfg *cfg)
 	case VBB_FMT_BITMAP:
 	case VBB_FMT_RECORDS:
 	case VBB_FMT_AUTO:
+	case VBB_FMT_QUICK:
 	case VBB_FMT_VALUES:
 		return cfg->page_shift >= VIRTIO_BALLOON_PAGE_SHIFT_MIN &&
 		       cfg->page_shift <= VIRTIO_BALLOON_PAGE_SHIFT_MAX;
@@ -882,7 +884,7 @@ int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs)
 	}
 	if (e->len_max > VIRTIO_BALLOON_BMAP_LEN_MAX)
 		e->len_max = VIRTIO_BALLOON_BMAP_LEN_MAX;
-	e->format = e->cfg.formats;
+	e->format = e->cfg.formats == VBB_FMT_QUICK ? VBB_FMT_AUTO : e->cfg.formats;
 	e->start_pfn = 0;
 	e->len = 0;
 	e->word_unit = 0;

@@ -1141,39 +1141,23 @@ static vbb_u64 vbb_plan_least(const struct vbb_plan *p)
 }
 
 /*
- * Words of one bitmap, or of each run alone; is that nearly as good as any plan can be? Let all
- * runs begin and end at multiples of a unit. Where one begins or ends at an odd multiple, the unit
- * inside can only be named by itself, at the end of an extent, or by a bitmap of this unit or less.
- * Let those units be points. Points that one bitmap names one after the other cost at least a word
- * for 64 units of way between them; any others a word each. So all of them together cost a word
- * and, for each way from one to the next, a 64th of it, but a word at most. No plan takes less.
- * Where that is too rough a bound, the points' own best plan is a finer one.
+ * What no plan can take less than, in 64ths of words. Let all runs begin and end at multiples of a
+ * unit. Where one begins or ends at an odd multiple, the unit inside can only be named by itself,
+ * at the end of an extent, or by a bitmap of this unit or less. Let those units be points. Points
+ * that one bitmap names one after the other cost at least a word for 64 units of way between them;
+ * any others a word each. So all of them together cost a word and, for each way from one to the
+ * next, a 64th of it, but a word at most.
  */
-/*@ requires \valid(p) && vbb_plan_ok(*p);
-  @ assigns p->first_phase, p->order, p->one_pfn, p->one_words, p->least;
-  @ ensures ok: vbb_plan_ok(*p);
-  @ ensures simple: p->first_phase != VBB_PHASE_ORDERS ==> vbb_counted(*p);
-  @ ensures orders: p->first_phase == VBB_PHASE_ORDERS ==>
-  @   p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
-  @ ensures \result <= 2 * VBB_WORDS_MAX;
+/*@ requires \valid_read(p) && vbb_plan_ok(*p) && p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ assigns \nothing;
+  @ ensures \result <= 128 * VBB_ENC_NR_PENDING;
   @*/
-static vbb_u64 vbb_plan_count_simple(struct vbb_plan *p)
+static vbb_u64 vbb_plan_bound(const struct vbb_plan *p)
 {
-	struct vbb_late all = p->kept_sum, late = p->late_sum;
-	vbb_u64 nr_words, least = 0, point, gap, one;
+	/* no branches, which nothing could foresee; the first point has much way behind it */
+	vbb_u64 point = vbb_sub(0, 64), least = 0, gap;
 	size_t i;
 
-	if (!p->late_apart)
-		vbb_late_join(&all, &late);
-	p->first_phase = VBB_PHASE_ALONE;
-	nr_words = all.nr_words;
-	if (nr_words <= 1)
-		return nr_words;
-	p->order = vbb_ctz64(all.edges);
-	if (p->order > VIRTIO_BALLOON_REC_ORDER_MAX)
-		return nr_words;
-	/* no branches, which nothing could foresee; the first point has much way behind it */
-	point = vbb_sub(0, 64);
 	/*@ loop invariant 0 <= i <= p->nr_runs && least <= 128 * i;
 	  @ loop assigns i, gap, point, least;
 	  @ loop variant p->nr_runs - i;
@@ -1192,13 +1176,50 @@ static vbb_u64 vbb_plan_count_simple(struct vbb_plan *p)
 		point = vbb_add(point, gap);
 		least += vbb_min(gap, 64);
 	}
-	/* least is 64ths of words; a plan of whole words may have as many as it says, rounded up */
+	return least;
+}
+
+/*
+ * Words of one bitmap, or of each run alone. Where that is not nearly as good as any plan can be,
+ * and there is time for a search, the orders are looked at. Where the bound is too rough to tell,
+ * the points' own best plan is a finer one.
+ */
+/*@ requires \valid(p) && vbb_plan_ok(*p);
+  @ assigns p->first_phase, p->order, p->one_pfn, p->one_words, p->least;
+  @ ensures ok: vbb_plan_ok(*p);
+  @ ensures simple: p->first_phase != VBB_PHASE_ORDERS ==> vbb_counted(*p);
+  @ ensures orders: p->first_phase == VBB_PHASE_ORDERS ==>
+  @   p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ ensures \result <= 2 * VBB_WORDS_MAX;
+  @*/
+static vbb_u64 vbb_plan_count_simple(struct vbb_plan *p, bool quick)
+{
+	vbb_u64 nr_words, least, one;
+	struct vbb_late all;
+
+	vbb_late_clear(&all);
+	vbb_late_join(&all, &p->kept_sum);
+	if (!p->late_apart)
+		vbb_late_join(&all, &p->late_sum);
+	p->first_phase = VBB_PHASE_ALONE;
+	nr_words = all.nr_words;
+	if (nr_words <= 1)
+		return nr_words;
+	p->order = vbb_ctz64(all.edges);
+	if (p->order > VIRTIO_BALLOON_REC_ORDER_MAX)
+		return nr_words;
 	one = vbb_words(all.pfn, all.end, p->order);
 	p->one_pfn = all.pfn;
 	p->one_words = one < nr_words ? (vbb_u32)one : 0;
 	if (p->one_words && vbb_bitmap_words(p->one_words) <= nr_words) {
 		p->first_phase = VBB_PHASE_ONE;
 		nr_words = vbb_bitmap_words(p->one_words);
+	}
+	if (quick)
+		return nr_words;
+	/* a plan of whole words may have as many as the bound says, rounded up */
+	least = vbb_plan_bound(p);
+	if (p->first_phase == VBB_PHASE_ONE) {
 		if (64 * (1 + one) <= least + vbb_shr(least, 8) + 63)
 			return nr_words;
 		least = vbb_plan_least(p);
@@ -1214,7 +1235,7 @@ static vbb_u64 vbb_plan_count_simple(struct vbb_plan *p)
 	return nr_words;
 }
 
-vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
+vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart, bool quick)
 {
 	vbb_u64 nr_words, late_words, higher_words, higher, more, on = 0, best = 0;
 	vbb_u64 ignored_words, ignored;
@@ -1223,7 +1244,7 @@ vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart)
 	p->late_apart = late_apart;
 	p->walked = false;
 	late_words = late_apart ? vbb_plan_late_words(p) : 0;
-	nr_words = vbb_plan_count_simple(p);
+	nr_words = vbb_plan_count_simple(p, quick);
 	if (vbb_plan_is_simple(p))
 		return nr_words + late_words;
 	vbb_plan_load(p);

@@ -141,9 +141,10 @@ vbb_u64 vbb_plan_late_words_with(const struct vbb_plan *p, const struct vbb_rang
 
 /*
  * Plan, and count the words. The plan is good until a run is added. Apart: kept runs take what they
- * took when they were counted last, and late ones vbb_plan_late_words().
+ * took when they were counted last, as quickly, and late ones vbb_plan_late_words(). Quick: one
+ * bitmap, or each run by itself, without a look at the runs.
  */
-vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart);
+vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart, bool quick);
 
 /* Is what was counted last so simple that nothing simpler is worth a look? */
 static inline bool vbb_plan_is_simple(const struct vbb_plan *p)

@@ -379,7 +379,7 @@ class Encode(unittest.TestCase):
             more = ["--pages", 1 << 22] if pattern == "sparse" else ["--pages", 40000]
             text = vbb("gen", "--pattern", pattern, "--first", 12345, *more).stdout
             runs = parse_runs(text)[0][0]
-            for how in ("bitmap", "records", "auto", "pfns"):
+            for how in ("bitmap", "records", "auto", "quick", "pfns"):
                 for max_msg in (48, 56, 333, 4096, MSG_MAX):
                     with self.subTest(pattern=pattern, how=how, max_msg=max_msg):
                         self.check(runs, how, max_msg)
@@ -406,7 +406,7 @@ class Encode(unittest.TestCase):
         """All messages but the last go on; what cannot carry pages comes behind them."""
         runs = [(3 * i, 1 + i % 2) for i in range(500)]
         for flag in range(6):
-            for how in ("auto", "bitmap", "records"):
+            for how in ("auto", "quick", "bitmap", "records"):
                 for max_msg in (48, MSG_MAX):
                     with self.subTest(flag=flag, how=how, max_msg=max_msg):
                         _, heads = self.check(runs, how, max_msg, 12, flag, 0, 99)
@@ -414,7 +414,7 @@ class Encode(unittest.TestCase):
                         self.assertGreater(len(heads), 1 if max_msg == 48 else flag > 1)
 
     def test_nothing(self):
-        for how in ("auto", "bitmap", "records", "pfns"):
+        for how in ("auto", "quick", "bitmap", "records", "pfns"):
             self.assertEqual(self.check([], how)[0], b"")
         for flag in range(1, 6):
             data, heads = self.check([], "auto", flag=flag, cmd=7, req_id=1 << 63)
@@ -424,9 +424,9 @@ class Encode(unittest.TestCase):
         """Lines in no order that overlap and touch."""
         rng = random.Random(1)
         for case in range(CASES // 4):
-            how = rng.choice(("auto", "bitmap", "records", "pfns"))
+            how = rng.choice(("auto", "quick", "bitmap", "records", "pfns"))
             shift = 12 if how == "pfns" else rng.randint(12, 30)
-            wide = how in ("auto", "records")
+            wide = how in ("auto", "quick", "records")
             end = min(1 << 52, 1 << 64 - shift) if wide else 1 << 32
             space = 1 << rng.randint(4, 52 if wide else 16)
             first = rng.randrange(max(1, end - space + 1)) if rng.random() < .8 else max(0, end - space)

@@ -10,7 +10,7 @@ struct set {
 };
 
 static const uint32_t page_formats[] = {
-	VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS
+	VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_QUICK, VBB_FMT_PFNS
 };
 
 static struct vbb_enc enc;
@@ -83,7 +83,8 @@ static void test_configurations(void **state)
 		for (shift = 11; shift <= 31; shift++) {
 			struct vbb_enc_cfg cfg = config(formats);
 			bool good = formats == VBB_FMT_BITMAP || formats == VBB_FMT_RECORDS ||
-				    formats == VBB_FMT_AUTO || formats == VBB_FMT_VALUES ||
+				    formats == VBB_FMT_AUTO || formats == VBB_FMT_QUICK ||
+				    formats == VBB_FMT_VALUES ||
 				    (formats == VBB_FMT_PFNS && shift == 12);
 
 			if (formats > 64 && formats < 1 << 14 && shift != 12)
@@ -256,6 +257,7 @@ static void test_more_runs_than_are_held_back(void **state)
 		{ VBB_FMT_BITMAP, 2, 2000, 600 },
 		/* no bitmap of the late ones can span them, records of the kept ones are longer */
 		{ VBB_FMT_AUTO, 4, VBB_ENC_NR_PENDING, 800 },
+		{ VBB_FMT_QUICK, 4, VBB_ENC_NR_PENDING, 800 },
 	};
 	uint8_t bytes[800];
 	uint64_t k;
@@ -433,7 +435,7 @@ static void test_every_cut(void **state)
 /* A buffer as large as the bound takes so many runs, wherever they lie. */
 static void test_bound(void **state)
 {
-	static const uint32_t formats[] = { VBB_FMT_RECORDS, VBB_FMT_AUTO };
+	static const uint32_t formats[] = { VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_QUICK };
 	uint64_t seed = 3, nr, i;
 	size_t k;
 
@@ -653,7 +655,8 @@ static void test_largest_payload(void **state)
 static void test_flags(void **state)
 {
 	static const uint32_t formats[] = {
-		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_VALUES, VBB_FMT_PFNS
+		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_QUICK, VBB_FMT_VALUES,
+		VBB_FMT_PFNS
 	};
 	uint8_t bytes[256];
 	const struct vbb_seg seg = { bytes, sizeof(bytes) };
@@ -782,20 +785,98 @@ static void test_bitmap_of_an_order(void **state)
 	assert_memory_equal(bytes + VBB_HDR_LEN, expected, sizeof(expected));
 }
 
+/* QUICK is one bitmap, or each run by itself, whichever is shorter. */
+static void test_quick(void **state)
+{
+	const struct vbb_dec_cfg dec_cfg = { .queue = VBB_QUEUE_BALLOON, .records = true };
+	const struct vbb_enc_cfg cfg = config(VBB_FMT_QUICK);
+	static uint8_t bytes[1 << 16];
+	uint64_t seed = 11, i, k;
+
+	(void)state;
+	for (i = 0; i < 3000; i++) {
+		const uint64_t order = test_below(&seed, 12), gap = 1 + test_below(&seed, 200);
+		const uint64_t first = test_below(&seed, 1 << 20) << order;
+		const uint64_t nr_runs = 1 + test_below(&seed, VBB_ENC_NR_PENDING);
+		struct vbb_seg seg = { bytes, sizeof(bytes) };
+		uint64_t pfn = first, edges = 0, alone = 0, flat, words, end = 0;
+		struct vbb_range r;
+		struct vbb_msg msg;
+		struct vbb_dec d;
+
+		assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+		for (k = 0; k < nr_runs; k++) {
+			uint64_t nr = (1 + test_below(&seed, 3)) << order;
+
+			r = (struct vbb_range){ pfn, nr };
+			end = pfn + nr;
+			edges |= pfn | end;
+			alone += nr & (nr - 1) || pfn & (nr - 1) ? 2 : 1;
+			pfn = end + ((1 + test_below(&seed, gap)) << order);
+			assert_int_equal(vbb_enc_put(&enc, &r), 0);
+		}
+		assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+		/* a bitmap of blocks, in records of 62 words, which end early before empty ones */
+		words = ((end - first - 1) >> (vbb_ctz64(edges) + 6)) + 1;
+		words += (words + 61) / 62;
+		flat = (end + 63) / 64 - first / 64;
+		words = words < flat ? words : flat;
+		if (alone < words)
+			assert_int_equal(msg.len, VBB_HDR_LEN + 8 * alone);
+		assert_true(msg.len <= VBB_HDR_LEN + 8 * words);
+		seg.len = (size_t)msg.len;
+		assert_int_equal(vbb_dec_init(&d, &dec_cfg, &seg, 1), 0);
+		k = 0;
+		vbb_dec_for_each(&d, &r)
+			k += r.nr_pages;
+		assert_int_equal(vbb_dec_next(&d, &r), 0);
+		assert_int_equal(k, msg.nr_pages);
+	}
+}
+
+/* Clusters of pages far apart are a bitmap each for who searches, and a record each page if not. */
+static void test_quick_does_not_search(void **state)
+{
+	static const uint32_t formats[] = { VBB_FMT_AUTO, VBB_FMT_QUICK };
+	uint8_t bytes[4096];
+	const struct vbb_seg seg = { bytes, sizeof(bytes) };
+	uint64_t i, k, nr_words[2];
+
+	(void)state;
+	for (i = 0; i < 2; i++) {
+		const struct vbb_enc_cfg cfg = config(formats[i]);
+		struct vbb_msg msg;
+
+		assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+		for (k = 0; k < 160; k++) {
+			struct vbb_range r = { (k / 40 << 30) + k % 40 * 2, 1 };
+
+			assert_int_equal(vbb_enc_put(&enc, &r), 0);
+		}
+		assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+		nr_words[i] = (msg.len - VBB_HDR_LEN) / 8;
+		assert_int_equal(msg.nr_blocks, i ? 160 : 0);
+	}
+	assert_int_equal(nr_words[0], 4 * 3);
+	assert_int_equal(nr_words[1], 160);
+}
+
 /*
  * What is taken finds room: the plan has promised it. Where the promise is broken, which is done to
  * the encoder here, pages are left out, and nothing is written behind the room that there is.
  */
 static void test_broken_promise(void **state)
 {
-	static const uint32_t formats[] = { VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO };
+	static const uint32_t formats[] = {
+		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_QUICK
+	};
 	static uint8_t buf[4096];
 	const struct vbb_seg seg = { buf, sizeof(buf) };
 	uint64_t len_max, pfn, step;
 	size_t f, i;
 
 	(void)state;
-	for (f = 0; f < 3; f++) {
+	for (f = 0; f < ARRAY_SIZE(formats); f++) {
 		const struct vbb_enc_cfg cfg = config(formats[f]);
 
 		for (step = 2; step <= 300; step += 149) {
@@ -839,6 +920,8 @@ int main(void)
 		cmocka_unit_test(test_largest_payload),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_vectors),
+		cmocka_unit_test(test_quick),
+		cmocka_unit_test(test_quick_does_not_search),
 		cmocka_unit_test(test_broken_promise),
 		cmocka_unit_test(test_bitmap_of_an_order),
 	};

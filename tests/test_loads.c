@@ -316,7 +316,8 @@ static void test_results_and_requests(void **state)
 static void test_an_encoder_loads_nothing(void **state)
 {
 	static const vbb_u32 formats[] = {
-		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS, VBB_FMT_VALUES
+		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_QUICK, VBB_FMT_PFNS,
+		VBB_FMT_VALUES
 	};
 	const struct vbb_result result = { .nr_pages = 1 };
 	const struct vbb_req req = { .id = 1, .arg0 = 2 };

@@ -123,7 +123,7 @@ static void test_every_pattern_as_old_array(void **state)
 static void test_every_pattern_through_the_encoder(void **state)
 {
 	static const vbb_u32 formats[] = {
-		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_PFNS
+		VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_QUICK, VBB_FMT_PFNS
 	};
 	static struct vbb_enc e;
 	uint64_t pattern;
@@ -168,7 +168,7 @@ static void test_ends_of_the_space_through_the_encoder(void **state)
 		{ 1, VBB_PFN_END - 1 }, { 0, VBB_PFN_END - 1 }, { VBB_PFN_END - 1, 1 },
 		{ VBB_PFN_END - 512, 512 }, { VBB_PFN_END / 2 - 1, 2 },
 	};
-	static const vbb_u32 formats[] = { VBB_FMT_RECORDS, VBB_FMT_AUTO };
+	static const vbb_u32 formats[] = { VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_QUICK };
 	static struct vbb_enc e;
 	struct message m;
 	size_t i, k;

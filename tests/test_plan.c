@@ -645,12 +645,12 @@ static void test_promise(void **state)
 					    p.run[n].pfn);
 			}
 			late = vbb_plan_late_words(&p);
-			apart = vbb_plan_count(&p, true);
+			apart = vbb_plan_count(&p, true, false);
 			assert_true(apart <= kept + late);
 			assert_int_equal(take_all(&p, &raw), apart);
 			assert_int_equal(nr_pages_of(&raw), nr_pages);
 			raw.nr = 0;
-			together = vbb_plan_count(&p, false);
+			together = vbb_plan_count(&p, false, false);
 			assert_int_equal(take_all(&p, &raw), together);
 			assert_int_equal(nr_pages_of(&raw), nr_pages);
 			free(raw.run);

@@ -67,7 +67,7 @@ static const struct guest {
 };
 
 #define MAX_REPS 100
-#define MAX_WAYS 8
+#define MAX_WAYS 9
 
 /* What 32-bit frames can name */
 #define MAX_PAGES ((vbb_u64)1 << 32)

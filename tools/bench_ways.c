@@ -26,6 +26,11 @@ static size_t encode_plan(struct vbb_bench_wire *w, struct vbb_bench_set *set)
 	return encode(w, set, VBB_FMT_AUTO);
 }
 
+static size_t encode_quick(struct vbb_bench_wire *w, struct vbb_bench_set *set)
+{
+	return encode(w, set, VBB_FMT_QUICK);
+}
+
 static size_t encode_bitmap(struct vbb_bench_wire *w, struct vbb_bench_set *set)
 {
 	return encode(w, set, VBB_FMT_BITMAP);
@@ -246,6 +251,7 @@ vbb_u64 vbb_bench_read(const vbb_u8 *buf, size_t len)
 
 const struct vbb_bench_way vbb_bench_ways[] = {
 	{ "plan", "ours: bitmap or records, whichever is planned", encode_plan, decode },
+	{ "quick", "ours: bitmap or a record for each run, no search", encode_quick, decode },
 	{ "bitmap", "ours: always bitmaps", encode_bitmap, decode },
 	{ "records", "ours: always records", encode_records, decode },
 	{ "old-format", "ours: the old array of frames, checked", encode_pfns, decode_pfns },

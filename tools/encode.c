@@ -15,6 +15,7 @@ static const char help[] =
 	"behind the other.\n"
 	"\n"
 	"  --format auto      bitmap or records, whichever is shorter in all (default)\n"
+	"  --format quick     the same without a search: one bitmap, or a record for each run\n"
 	"  --format bitmap    one bit a page\n"
 	"  --format records   blocks, bitmaps and extents\n"
 	"  --format pfns      the bare array of the old format, no messages\n"
@@ -164,6 +165,7 @@ static int parse_format(const char *cmd, const char *arg, vbb_u32 *formats)
 		vbb_u32 formats;
 	} known[] = {
 		{ "auto", VBB_FMT_AUTO },
+		{ "quick", VBB_FMT_QUICK },
 		{ "bitmap", VBB_FMT_BITMAP },
 		{ "records", VBB_FMT_RECORDS },
 		{ "pfns", VBB_FMT_PFNS },
@@ -176,7 +178,7 @@ static int parse_format(const char *cmd, const char *arg, vbb_u32 *formats)
 			return 0;
 		}
 	}
-	return vbb_usage(cmd, "--format %s: not auto, bitmap, records or pfns", arg);
+	return vbb_usage(cmd, "--format %s: not auto, quick, bitmap, records or pfns", arg);
 }
 
 int vbb_cmd_encode(int argc, char **argv)

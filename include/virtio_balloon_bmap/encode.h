@@ -15,6 +15,12 @@ VBB_BEGIN_DECLS
 #define VBB_FMT_PFNS	(1u << 15) /* the old format, alone: no header, page_shift 12 */
 #define VBB_FMT_AUTO	(VBB_FMT_BITMAP | VBB_FMT_RECORDS)
 
+/*
+ * AUTO without a search for the fewest words: as one bitmap, or each run in a record of its own, of
+ * all that are held back at a time. For who would rather have more bytes than more work.
+ */
+#define VBB_FMT_QUICK	(VBB_FMT_AUTO | 1u << 14)
+
 /**
  * struct vbb_enc_cfg - what all messages of an encoder have in common
  */
@@ -25,7 +31,7 @@ struct vbb_enc_cfg {
 	vbb_u16 page_shift;
 	/** @req_id: header field */
 	vbb_u64 req_id;
-	/** @formats: AUTO, or one of VBB_FMT_* */
+	/** @formats: one of VBB_FMT_* */
 	vbb_u32 formats;
 };
 

@@ -35,12 +35,13 @@
   @   12 <= cfg.page_shift <= 30 ==> vbb_limit == vbb_two(64 - cfg.page_shift);
   @ predicate vbb_enc_cfg_ok(struct vbb_enc_cfg cfg) =
   @   12 <= cfg.page_shift <= 30 && vbb_enc_limit(cfg) &&
-  @   cfg.formats \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_VALUES,
-  @     VBB_FMT_PFNS};
+  @   cfg.formats \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_QUICK,
+  @     VBB_FMT_VALUES, VBB_FMT_PFNS};
   @ predicate vbb_enc_format_ok(integer format, integer formats) =
   @   format \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO, VBB_FMT_VALUES, VBB_FMT_PFNS} &&
   @   (format == formats ||
-  @    formats == VBB_FMT_AUTO && format \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS});
+  @    formats == VBB_FMT_AUTO && format \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS} ||
+  @    formats == VBB_FMT_QUICK && format \in {VBB_FMT_BITMAP, VBB_FMT_RECORDS, VBB_FMT_AUTO});
   @ predicate vbb_enc_words(integer len, integer len_max) = len % 8 == 0 && len_max % 8 == 0;
   @ logic integer vbb_enc_order(integer format, integer order) =
   @   format == VBB_FMT_RECORDS ? order : 0;

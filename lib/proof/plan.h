@@ -234,7 +234,7 @@ vbb_u64 vbb_plan_late_words_with(const struct vbb_plan *p, const struct vbb_rang
   @ ensures counted: vbb_counted(*p);
   @ ensures \result <= 3 * VBB_WORDS_MAX;
   @*/
-vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart);
+vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart, bool quick);
 
 /*@ requires \valid_read(p);
   @ assigns \nothing;

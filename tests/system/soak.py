@@ -102,7 +102,7 @@ class Soak:
         self.rig.guest.use(max(1, int(share * self.rig.guest.free_len() / MIB / 2)))
 
     def load(self):
-        self.rig.guest.insmod(self.driver.module, self.rng.choice(("", "format=bitmap", "format=records")))
+        self.rig.guest.insmod(self.driver.module, self.rng.choice(("", "format=quick", "format=bitmap", "format=records")))
 
     def reload(self):
         self.rig.guest.rmmod(self.driver.name, self.rig.timeout)

@@ -55,6 +55,7 @@ class Flavour:
         self.ours = Driver("ours", ours)
         self.formats = [Driver(f"ours-{name}", ours, f"format={name}", (name,))
                         for name in ("pfns", "bitmap", "records")]
+        self.formats.append(Driver("ours-quick", ours, "format=quick"))
 
 
 UML_FAULT = "DEBUG_LOCKS_WARN_ON(lockdep_hardirq_context())"
