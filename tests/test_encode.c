@@ -785,6 +785,40 @@ static void test_bitmap_of_an_order(void **state)
 	assert_memory_equal(bytes + VBB_HDR_LEN, expected, sizeof(expected));
 }
 
+/* An order that few runs have is not looked at: they get records of their own beside bitmaps. */
+static void test_an_order_of_few(void **state)
+{
+	static const struct vbb_range block = { 1 << 20, 512 };
+	const struct vbb_dec_cfg dec_cfg = { .queue = VBB_QUEUE_BALLOON, .records = true };
+	const struct vbb_enc_cfg cfg = config(VBB_FMT_RECORDS);
+	uint8_t bytes[1 << 14];
+	struct vbb_seg seg = { bytes, sizeof(bytes) };
+	struct vbb_range r = block;
+	uint64_t k, nr_pages = 0;
+	struct vbb_msg msg;
+	struct vbb_dec d;
+
+	(void)state;
+	assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+	assert_int_equal(vbb_enc_put(&enc, &r), 0);
+	/* every 20th page, in clusters far apart */
+	for (k = 0; k < 900; k++) {
+		r = (struct vbb_range){ ((k / 45 + 1) << 30) + k % 45 * 20 + 1, 1 };
+		assert_int_equal(vbb_enc_put(&enc, &r), 0);
+	}
+	assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+	assert_int_equal(msg.nr_blocks, 1);
+	assert_int_equal(msg.nr_extents, 0);
+	assert_int_equal(msg.nr_bitmaps, 900 / 45);
+	assert_int_equal(msg.len, VBB_HDR_LEN + 8 * (1 + 900 / 45 * (1 + (44 * 20 + 64) / 64)));
+	seg.len = (size_t)msg.len;
+	assert_int_equal(vbb_dec_init(&d, &dec_cfg, &seg, 1), 0);
+	vbb_dec_for_each(&d, &r)
+		nr_pages += r.nr_pages;
+	assert_int_equal(vbb_dec_next(&d, &r), 0);
+	assert_int_equal(nr_pages, 900 + block.nr_pages);
+}
+
 /* QUICK is one bitmap, or each run by itself, whichever is shorter. */
 static void test_quick(void **state)
 {
@@ -920,6 +954,7 @@ int main(void)
 		cmocka_unit_test(test_largest_payload),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_vectors),
+		cmocka_unit_test(test_an_order_of_few),
 		cmocka_unit_test(test_quick),
 		cmocka_unit_test(test_quick_does_not_search),
 		cmocka_unit_test(test_broken_promise),
