@@ -104,12 +104,14 @@ static void test_format(void **state)
 {
 	static const struct {
 		const char *name;
+		vbb_u32 formats;
 		bool bitmap, records, pfns;
 	} row[] = {
-		{ "bitmap\n", true, false, false },
-		{ "records", false, true, false },
-		{ "pfns\n", false, false, true },
-		{ "auto", true, true, false },
+		{ "bitmap\n", VBB_FMT_BITMAP, true, false, false },
+		{ "records", VBB_FMT_RECORDS, false, true, false },
+		{ "pfns\n", VBB_FMT_PFNS, false, false, true },
+		{ "quick", VBB_FMT_QUICK, true, true, false },
+		{ "auto", VBB_FMT_AUTO, true, true, false },
 	};
 	char buf[64];
 	size_t i;
@@ -122,6 +124,7 @@ static void test_format(void **state)
 		assert_int_equal(strncmp(buf, row[i].name, strcspn(row[i].name, "\n")), 0);
 		start(BUS_FORMATS | BIT_OF(HOST_REQ_VQ));
 		assert_true(!vb->requests == row[i].pfns);
+		assert_int_equal(vb->enc->cfg.formats, row[i].formats);
 		bus_target(300);
 		assert_true(row[i].bitmap || !vb->counters.messages_bitmap);
 		assert_true(row[i].records || !vb->counters.messages_records);
