@@ -126,6 +126,14 @@ static struct asked *open_of(uint16_t cmd)
 	return NULL;
 }
 
+/* What the guest works at, as far as the host waits for it */
+static struct asked *open_work(void)
+{
+	struct asked *get = open_of(GET);
+
+	return get ? get : open_of(DROP);
+}
+
 static bool waits_for(const struct vbb_host_req *r, const struct asked *a)
 {
 	return r->state != VBB_HOST_CLOSED && r->id == a->req.id;
@@ -134,7 +142,7 @@ static bool waits_for(const struct vbb_host_req *r, const struct asked *a)
 /* What the device does not wait for any more was told to stop, or is the telling, a second ago. */
 static void look_for_given_up(void)
 {
-	struct asked *work = open_of(GET), *cancel = open_of(CANCEL);
+	struct asked *work = open_work(), *cancel = open_of(CANCEL);
 
 	if (work && !waits_for(&host->work, work)) {
 		assert_true(work->cancelled_ns && now_ns - work->cancelled_ns >= 1000 * MS);
@@ -155,7 +163,7 @@ void virtqueue_push(VirtQueue *vq, const VirtQueueElement *elem, unsigned int le
 	struct vbb_req req;
 
 	look_for_given_up();
-	work = open_of(GET);
+	work = open_work();
 	assert_true(vq == request_vq && !elem->out_num && elem->in_num == 1);
 	assert_true(dev.requests.lock.held && VIRTIO_DEVICE(&dev)->vm_running);
 	assert_int_equal(vbb_req_load(&req, &seg, 1, len), 0);
@@ -164,7 +172,7 @@ void virtqueue_push(VirtQueue *vq, const VirtQueueElement *elem, unsigned int le
 	nr_parked--;
 	switch (req.cmd) {
 	case GET:
-		assert_true(!work && !open_of(DROP));
+		assert_null(work);
 		assert_true(!collecting && to_ask);
 		assert_armed();
 		to_ask = false;
@@ -173,7 +181,10 @@ void virtqueue_push(VirtQueue *vq, const VirtQueueElement *elem, unsigned int le
 	case CANCEL:
 		/* once, and only what is not wanted any more */
 		assert_true(work && work->req.id == req.arg0 && !work->cancelled_ns);
-		assert_true(collecting || work->collection != nr_collected);
+		if (work->req.cmd == DROP)
+			assert_true(now_ns - work->asked_ns >= 30000LL * MS);
+		else
+			assert_true(collecting || work->collection != nr_collected);
 		work->cancelled_ns = now_ns;
 		nr_cancels++;
 		break;
@@ -553,13 +564,36 @@ static void test_lies(void **state)
 		step_all();
 		stop();
 	}
-	/* a buffer that is too small for a request is none */
+	/* a buffer that is too small for a request is none, and no answer */
 	start();
 	parked_iov.iov_len--;
 	begin(&parked_iov, 0);
 	parked_iov.iov_len++;
 	assert_int_equal(fault, VBB_E_SHORT);
 	assert_null(dev.request.elem);
+	assert_int_equal(dev.counters.answers, 0);
+	begin(NULL, 1);
+	assert_int_equal(dev.counters.answers, 1);
+	stop();
+}
+
+/* Buffers that another machine had: none that has no room for a request, or is a message */
+static void test_park(void **state)
+{
+	VirtQueueElement *elem = malloc(sizeof(*elem));
+
+	start();
+	*elem = (VirtQueueElement){ &parked_iov, &out, 1, 1 };
+	assert_false(vbmap_park(&dev, elem));
+	elem->out_num = 0;
+	parked_iov.iov_len--;
+	assert_false(vbmap_park(&dev, elem));
+	parked_iov.iov_len++;
+	elem->in_num = 0;
+	assert_false(vbmap_park(&dev, elem));
+	elem->in_num = 1;
+	assert_true(vbmap_park(&dev, elem));
+	nr_parked++;
 	stop();
 }
 
@@ -620,6 +654,7 @@ static void test_drop_cache(void **state)
 	assert_string_equal(drop(1, false), "the guest takes no requests");
 	dev.request.vq = request_vq;
 	assert_string_equal(drop(1, true), "no number");
+	assert_string_equal(drop(0, false), "what to drop is 1 (page cache), 2 (slab) or 3");
 	assert_string_equal(drop(4, false), "what to drop is 1 (page cache), 2 (slab) or 3");
 	assert_int_equal(nr_asked, 0);
 
@@ -647,6 +682,57 @@ static void test_drop_cache(void **state)
 	assert_int_equal(dropped(), 24);
 	assert_null(drop(2, false));
 	assert_int_equal(dropped(), 0);
+	answer(&asked[2], DONE, 0);
+	park();
+	host->next_id = 0;
+	assert_string_equal(drop(1, false), "all ids of requests are used up");
+	stop();
+}
+
+/* A guest that never ends what it drops: what comes next is not refused for ever. DEV-13 */
+static void test_drop_cache_silent(void **state)
+{
+	seed = 3;
+	start();
+	now_ns += 60000LL * MS;
+	park();
+	park();
+	park();
+	assert_null(drop(3, false));
+	now_ns += 29000LL * MS;
+	assert_string_equal(drop(1, false), "the guest is still at an earlier request");
+	collect();
+	run_bh();
+	assert_int_equal(nr_asked, 1);
+	now_ns += 1000 * MS;
+	assert_string_equal(drop(1, false), "the guest is still at an earlier request");
+	assert_int_equal(nr_asked, 2);
+	assert_int_equal(asked[1].req.cmd, CANCEL);
+	/* what it says now, nobody counts */
+	answer_values(&asked[0].req, CONT);
+	assert_int_equal(dropped(), 0);
+	now_ns += 1000 * MS;
+	/* migration has waited longer */
+	run_bh();
+	assert_int_equal(nr_asked, 2);
+	collect();
+	run_bh();
+	look_for_given_up();
+	assert_int_equal(nr_asked, 3);
+	assert_int_equal(asked[2].req.cmd, GET);
+	answer(&asked[2], DONE, 0);
+	park();
+
+	/* and one that obeys */
+	assert_null(drop(1, false));
+	park();
+	now_ns += 30000LL * MS;
+	assert_string_equal(drop(1, false), "the guest is still at an earlier request");
+	assert_int_equal(asked[4].req.cmd, CANCEL);
+	answer(&asked[3], CANCELLED, 0);
+	answer(&asked[4], DONE, 0);
+	park();
+	assert_null(drop(2, false));
 	stop();
 }
 
@@ -682,7 +768,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_any_turns),
 		cmocka_unit_test(test_lies),
+		cmocka_unit_test(test_park),
 		cmocka_unit_test(test_drop_cache),
+		cmocka_unit_test(test_drop_cache_silent),
 		cmocka_unit_test(test_reset),
 	};
 

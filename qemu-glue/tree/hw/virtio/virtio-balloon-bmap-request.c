@@ -29,6 +29,9 @@
 /* A guest that did not obey for so long is not waited for any more. */
 #define GIVE_UP_NS      (1000 * SCALE_MS)
 
+/* A guest that drops its caches for so long gives way to what is asked next. */
+#define DROP_NS         (30000LL * SCALE_MS)
+
 static VirtIOBalloonBmap *device_of(VBMapRequests *r)
 {
     return container_of(r, VirtIOBalloonBmap, requests);
@@ -52,7 +55,7 @@ static void send_request(VirtIOBalloonBmap *dev, const struct vbb_req *req)
     VirtQueueElement *elem = parked->elem;
     int len = vbb_req_store(req, (struct vbb_seg *)elem->in_sg, elem->in_num);
 
-    /* there is an id, and room: vbmap_request_begin() looked */
+    /* there is an id, and room: vbmap_park() looked */
     assert(len > 0);
     trace_virtio_balloon_bmap_request(req->cmd, req->id, req->arg0, req->arg1);
     dev->counters.requests++;
@@ -96,6 +99,20 @@ static void cancel(VirtIOBalloonBmap *dev)
     }
 }
 
+/* The guest is to be free for another request, unless its work has time yet. */
+static void make_way(VirtIOBalloonBmap *dev)
+{
+    VBMapRequests *r = &dev->requests;
+    const struct vbb_host_req *work = &r->host.work;
+
+    if (work->state == VBB_HOST_FORGOTTEN ||
+        (work->state == VBB_HOST_OPEN &&
+         work->cmd == VIRTIO_BALLOON_CMD_DROP_CACHE &&
+         get_clock() - r->dropping_ns >= DROP_NS)) {
+        cancel(dev);
+    }
+}
+
 /*
  * Some accelerators log a page's first write after a collection only once the
  * page's bit was cleared there, which migration puts off until it sends the
@@ -130,9 +147,7 @@ static void go_on(VirtIOBalloonBmap *dev)
         /* again when the guest runs, or parks a buffer */
         return;
     }
-    if (r->host.work.state == VBB_HOST_FORGOTTEN) {
-        cancel(dev);
-    }
+    make_way(dev);
     if (!r->wanted || r->host.work.state != VBB_HOST_CLOSED) {
         /* again when the work ends, or at the next collection */
         return;
@@ -197,13 +212,18 @@ static int precopy_notified(NotifierWithReturn *n, void *data NOTIFIER_ERRP)
 
 /* Answers */
 
-/* The driver parks a buffer for a request. */
-void vbmap_park(VirtIOBalloonBmap *dev, VirtQueueElement *elem)
+/* The driver parks a buffer for a request; false: it is none. */
+bool vbmap_park(VirtIOBalloonBmap *dev, VirtQueueElement *elem)
 {
-    VBMapParked *parked = g_new(VBMapParked, 1);
+    VBMapParked *parked;
 
+    if (elem->out_num || iov_size(elem->in_sg, elem->in_num) < VBB_REQ_LEN) {
+        return false;
+    }
+    parked = g_new(VBMapParked, 1);
     parked->elem = elem;
     QSIMPLEQ_INSERT_TAIL(&dev->requests.parked, parked, next);
+    return true;
 }
 
 /* Does the guest's being free, or its buffer, let us go on? */
@@ -228,13 +248,13 @@ void vbmap_request_begin(VBMapQueue *q)
     int verdict;
 
     QEMU_LOCK_GUARD(&r->lock);
-    if (!elem->out_num && iov_size(elem->in_sg, elem->in_num) >= VBB_REQ_LEN) {
+    if (vbmap_park(dev, elem)) {
         q->elem = NULL;
-        vbmap_park(dev, elem);
         go_on_soon(r);
         return;
     }
-    dev->counters.answers++;
+    /* what has no message is a buffer that is too small */
+    dev->counters.answers += !!elem->out_num;
     verdict = vbb_dec_init(&q->dec, &cfg, (struct vbb_seg *)elem->out_sg,
                            elem->out_num);
     if (!verdict) {
@@ -354,12 +374,20 @@ static void set_drop_cache(Object *obj, Visitor *v, const char *name,
         error_setg(errp, "the guest takes no requests");
         return;
     }
-    err = ask(dev, VIRTIO_BALLOON_CMD_DROP_CACHE, what);
-    if (!err) {
+    make_way(dev);
+    err = what ? ask(dev, VIRTIO_BALLOON_CMD_DROP_CACHE, what) : VBB_E_INVAL;
+    switch (err) {
+    case 0:
+        dev->requests.dropping_ns = get_clock();
         dev->requests.dropped_pages = 0;
-    } else if (err == VBB_E_AGAIN) {
+        break;
+    case VBB_E_AGAIN:
         error_setg(errp, "the guest is still at an earlier request");
-    } else {
+        break;
+    case VBB_E_STATE:
+        error_setg(errp, "all ids of requests are used up");
+        break;
+    default:
         error_setg(errp, "what to drop is 1 (page cache), 2 (slab) or 3");
     }
 }

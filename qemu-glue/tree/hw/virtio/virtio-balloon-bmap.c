@@ -403,7 +403,12 @@ static int get_held(QEMUFile *f, void *pv, size_t size,
             g_free(elem);
             return -EINVAL;
         }
-        vbmap_park(dev, elem);
+        if (!vbmap_park(dev, elem)) {
+            error_report("%s: the source kept what is no buffer for a request",
+                         TYPE_VIRTIO_BALLOON_BMAP);
+            g_free(elem);
+            return -EINVAL;
+        }
     }
     return qemu_file_get_error(f);
 }

@@ -55,7 +55,8 @@ typedef struct VBMapRequests {
     NotifierWithReturn precopy;
     int64_t cancelled_ns;           /* when cancelled_id was */
     uint64_t cancelled_id;
-    uint64_t dropped_pages;         /* DROP_CACHE: that the guest told of */
+    int64_t dropping_ns;            /* DROP_CACHE: when it was asked, */
+    uint64_t dropped_pages;         /* and what the guest told of */
 
     /* taken under the big lock or without it, never the other way round */
     QemuMutex lock;
@@ -116,6 +117,6 @@ void vbmap_requests_unrealize(VirtIOBalloonBmap *dev);
 void vbmap_requests_reset(VirtIOBalloonBmap *dev);
 void vbmap_request_begin(VBMapQueue *q);
 uint64_t vbmap_request_step(VBMapQueue *q);
-void vbmap_park(VirtIOBalloonBmap *dev, VirtQueueElement *elem);
+bool vbmap_park(VirtIOBalloonBmap *dev, VirtQueueElement *elem);
 
 #endif
