@@ -14,6 +14,9 @@
 
 #ifdef CONFIG_BALLOON_COMPACTION
 
+/* Pages looked at with interrupts off */
+#define VBB_MOVE_LOOKS 64
+
 /**
  * vbb_move_push() - let the kernel move the balloon's single pages
  * @vb: the balloon, locked
@@ -37,6 +40,32 @@ void vbb_move_push(struct vbb_balloon *vb)
 	}
 }
 
+/* Look at so many of the single pages, and take those that can be had. Returns how many. */
+static unsigned long vbb_move_pull_some(struct vbb_balloon *vb, unsigned long nr_looks)
+{
+	struct list_head *pages = &vb->singles.pages;
+	unsigned long nr_taken = 0;
+	struct page *page;
+
+	spin_lock_irq(&vb->singles.pages_lock);
+	for (; nr_looks && !list_empty(pages); nr_looks--) {
+		page = list_first_entry(pages, struct page, lru);
+		if (!trylock_page(page)) {
+			list_move_tail(&page->lru, pages);
+			continue;
+		}
+		list_del(&page->lru);
+		balloon_page_finalize(page);
+		unlock_page(page);
+		__SetPageOffline(page);
+		vbb_blocks_add(&vb->blocks, page, 0);
+		nr_taken++;
+	}
+	spin_unlock_irq(&vb->singles.pages_lock);
+	vb->nr_singles -= nr_taken;
+	return nr_taken;
+}
+
 /**
  * vbb_move_pull() - take single pages back from where the kernel can move them
  * @vb: the balloon, locked
@@ -44,23 +73,15 @@ void vbb_move_push(struct vbb_balloon *vb)
  */
 void vbb_move_pull(struct vbb_balloon *vb, unsigned long nr_pages)
 {
-	struct page *page, *next;
+	unsigned long nr_left = vb->nr_singles, nr_looks;
 
-	spin_lock_irq(&vb->singles.pages_lock);
-	list_for_each_entry_safe(page, next, &vb->singles.pages, lru) {
-		if (!nr_pages)
-			break;
-		if (!trylock_page(page))
-			continue;
-		list_del(&page->lru);
-		balloon_page_finalize(page);
-		unlock_page(page);
-		__SetPageOffline(page);
-		vbb_blocks_add(&vb->blocks, page, 0);
-		vb->nr_singles--;
-		nr_pages--;
+	/* each is looked at once: what is locked goes to the end */
+	while (nr_pages && nr_left) {
+		nr_looks = min3(nr_pages, nr_left, (unsigned long)VBB_MOVE_LOOKS);
+		nr_pages -= vbb_move_pull_some(vb, nr_looks);
+		nr_left -= nr_looks;
+		cond_resched();
 	}
-	spin_unlock_irq(&vb->singles.pages_lock);
 }
 
 /* Both pages are locked; the new one is free, the old one is on a list of the caller's. */
@@ -78,9 +99,6 @@ static int vbb_move_page(struct balloon_dev_info *singles, struct page *to, stru
 		vbb_balloon_queue(vb, 0);
 		return -EAGAIN;
 	}
-	spin_lock_irq(&singles->pages_lock);
-	singles->isolated_pages--;
-	spin_unlock_irq(&singles->pages_lock);
 	vb->nr_singles--;
 
 	get_page(to);
@@ -104,6 +122,11 @@ static int vbb_move_page(struct balloon_dev_info *singles, struct page *to, stru
 	vb->counters.pages_moved++;
 	mutex_unlock(&vb->lock);
 	vbb_balloon_queue(vb, 0);
+
+	/* this comes last: the balloon stays until no page is isolated */
+	spin_lock_irq(&singles->pages_lock);
+	singles->isolated_pages--;
+	spin_unlock_irq(&singles->pages_lock);
 	return MIGRATEPAGE_SUCCESS;
 }
 
@@ -117,11 +140,14 @@ bool vbb_move_settle(struct vbb_balloon *vb)
 {
 	unsigned int i, nr = vb->nr_leaving;
 	struct page *page;
+	bool ours;
 
 	vb->nr_leaving = 0;
 	for (i = 0; i < nr; i++) {
 		page = vb->leaving[i];
-		if (page_count(page) == 1 && vb->late.nr < vb->late.nr_max)
+		/* who takes a page out of use because it is bad keeps a hold of it for good */
+		ours = page_count(page) == 1 || PageHWPoison(page);
+		if (ours && vb->late.nr < vb->late.nr_max)
 			vbb_batch_add(&vb->late, page, 0);
 		else
 			vb->leaving[vb->nr_leaving++] = page;
@@ -139,17 +165,29 @@ void vbb_move_init(struct vbb_balloon *vb)
 	vb->singles.migratepage = vbb_move_page;
 }
 
+/* Has the kernel its hands on a page, be it one that was moved a moment ago? */
+static bool vbb_move_isolated(struct vbb_balloon *vb)
+{
+	bool isolated;
+
+	spin_lock_irq(&vb->singles.pages_lock);
+	isolated = vb->singles.isolated_pages;
+	spin_unlock_irq(&vb->singles.pages_lock);
+	return isolated;
+}
+
 /**
  * vbb_move_exit() - give all single pages back to the kernel
  * @vb: the balloon; it is stopping, and the device has no access any more
  *
  * What the kernel has its hands on comes back within moments, as it cannot be moved any more.
+ * Afterwards nobody is moving a page, so that the balloon can go.
  */
 void vbb_move_exit(struct vbb_balloon *vb)
 {
 	while (vb->nr_leaving)
 		vbb_blocks_add(&vb->blocks, vb->leaving[--vb->nr_leaving], 0);
-	while (vb->nr_singles) {
+	while (vb->nr_singles || vbb_move_isolated(vb)) {
 		mutex_lock(&vb->lock);
 		vbb_move_pull(vb, VBB_BATCH_BLOCKS);
 		if (!vb->blocks.nr_pages)

@@ -6,6 +6,7 @@
 unsigned long jiffies = 1000;
 u64 stub_ns, stub_ns_step = 1;
 void (*stub_meanwhile)(void);
+void (*stub_unlocked)(void);
 unsigned int stub_nr_allocs = UINT_MAX, stub_nr_errors;
 struct page_reporting_dev_info *stub_reporting;
 struct notifier_block *stub_oom;

@@ -108,6 +108,12 @@ static inline void list_del(struct list_head *l)
 	l->prev = NULL;
 }
 
+static inline void list_move_tail(struct list_head *l, struct list_head *head)
+{
+	list_del(l);
+	list_add(l, head->prev);
+}
+
 static inline void list_splice_init(struct list_head *from, struct list_head *to)
 {
 	if (list_empty(from))
@@ -142,6 +148,8 @@ struct mutex {
 	bool held;
 };
 
+extern void (*stub_unlocked)(void);	/* when a mutex was unlocked; or NULL */
+
 static inline void stub_lock(bool *held)
 {
 	assert(!*held);
@@ -163,8 +171,14 @@ static inline void stub_unlock(bool *held)
 #define spin_unlock_irqrestore(lock, flags) ((void)(flags), spin_unlock(lock))
 #define mutex_init(lock) ((void)((lock)->held = false))
 #define mutex_lock(lock) stub_lock(&(lock)->held)
-#define mutex_unlock(lock) stub_unlock(&(lock)->held)
 #define mutex_trylock(lock) (!(lock)->held && (mutex_lock(lock), true))
+
+static inline void mutex_unlock(struct mutex *lock)
+{
+	stub_unlock(&lock->held);
+	if (stub_unlocked)
+		stub_unlocked();
+}
 
 /* --- Time, and what happens meanwhile */
 
@@ -269,7 +283,7 @@ struct page {
 	unsigned long private;	/* of the first page of a free block: its order */
 	struct zone *zone;
 	unsigned int count;	/* of the first page of a block in use: who has it */
-	bool buddy, taken, offline, hole, locked, movable, isolated;
+	bool buddy, taken, offline, hole, locked, movable, isolated, poisoned;
 };
 
 enum {
@@ -337,6 +351,7 @@ int stub_free_order(unsigned long pfn);
 #define trylock_page(p) (!(p)->locked && ((p)->locked = true))
 #define unlock_page(p) stub_unlock(&(p)->locked)
 #define PageBuddy(p) ((p)->buddy)
+#define PageHWPoison(p) ((p)->poisoned)
 #define compound_order(p) ((void)(p), 0)
 #define __SetPageOffline(p) ((p)->offline = true)
 #define __ClearPageOffline(p) ((p)->offline = false)

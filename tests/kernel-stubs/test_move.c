@@ -177,6 +177,30 @@ static void test_looked_at(void **state)
 	stop();
 }
 
+/*
+ * A page that goes bad, and is moved out of the way for that, is never ours alone: who found it
+ * keeps a hold of it, and it is told of all the same.
+ */
+static void test_bad_page(void **state)
+{
+	struct page *page;
+
+	start(MUST_TELL);
+	page = some_page();
+	get_page(page);
+	page->poisoned = true;
+	assert_int_equal(stub_migrate(page), 0);
+	bus_settle();
+	assert_int_equal(vb->actual, NR_SINGLES);
+	assert_int_equal(page->count, 1);
+	check_known();
+	/* nothing is left to be done later */
+	assert_false(stub_work());
+	page->poisoned = false;
+	put_page(page);
+	stop();
+}
+
 /* With a device that is silent there is an end to moves, and it comes before the memory's. */
 static void test_silent_device(void **state)
 {
@@ -286,6 +310,29 @@ static void test_locked(void **state)
 	stop();
 }
 
+static unsigned long last_nr_singles;
+
+static void check_pace(void)
+{
+	assert_false(vb->singles.pages_lock.held);
+	assert_true(last_nr_singles - vb->nr_singles <= 64);
+	last_nr_singles = vb->nr_singles;
+	nr_meanwhile++;
+}
+
+/* Interrupts are off for no more than some pages, however many are to leave. */
+static void test_pace(void **state)
+{
+	start(0);
+	nr_meanwhile = 0;
+	last_nr_singles = NR_SINGLES;
+	stub_meanwhile = check_pace;
+	bus_target(0);
+	assert_int_equal(vb->actual, 0);
+	assert_true(nr_meanwhile > NR_SINGLES / 64);
+	stop();
+}
+
 static unsigned int patience, nr_waits;
 
 static void put_back_late(void)
@@ -316,16 +363,57 @@ static void test_held_back_at_the_end(void **state)
 	assert_int_equal(nr_waits, ARRAY_SIZE(held_back) + 5);
 }
 
+static void check_stays(void)
+{
+	assert_int_equal(vb->singles.isolated_pages, 1);
+	nr_meanwhile++;
+}
+
+static void leave_late(void)
+{
+	nr_waits++;
+	if (!patience--)
+		vb->singles.isolated_pages = 0;
+}
+
+/*
+ * Who moved a page gives the lock back before it is through: until then there is a page isolated,
+ * and as long as there is one the balloon does not go, be it empty.
+ */
+static void test_moved_at_the_end(void **state)
+{
+	start(0);
+	nr_meanwhile = 0;
+	stub_unlocked = check_stays;
+	assert_int_equal(stub_migrate(some_page()), 0);
+	stub_unlocked = NULL;
+	assert_int_equal(nr_meanwhile, 1);
+	assert_int_equal(vb->singles.isolated_pages, 0);
+	bus_target(0);
+	assert_int_equal(vb->nr_singles, 0);
+
+	vb->singles.isolated_pages = 1;
+	patience = 5;
+	nr_waits = 0;
+	stub_meanwhile = leave_late;
+	stub_comb_end();
+	bus_remove();
+	assert_int_equal(nr_waits, 6);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_moves),
 		cmocka_unit_test(test_when_it_is_free),
 		cmocka_unit_test(test_looked_at),
+		cmocka_unit_test(test_bad_page),
 		cmocka_unit_test(test_silent_device),
 		cmocka_unit_test(test_at_work),
 		cmocka_unit_test(test_locked),
+		cmocka_unit_test(test_pace),
 		cmocka_unit_test(test_held_back_at_the_end),
+		cmocka_unit_test(test_moved_at_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
