@@ -286,7 +286,7 @@ bool vbb_free_pages_matter(void);
 void vbb_blocks_init(struct vbb_blocks *b, bool managed);
 void vbb_blocks_move(struct vbb_blocks *to, struct vbb_blocks *from);
 void vbb_blocks_free(struct vbb_blocks *b);
-struct page *vbb_blocks_pop(struct vbb_blocks *b, unsigned int *order);
+struct page *vbb_blocks_pop(struct vbb_blocks *b, bool largest, unsigned int *order);
 void vbb_blocks_add(struct vbb_blocks *b, struct page *page, unsigned int order);
 void vbb_block_enter(struct page *page, unsigned int order, bool managed);
 int vbb_batch_init(struct vbb_batch *batch, enum vbb_dir dir, unsigned int nr_max, bool managed);

@@ -37,7 +37,7 @@ static struct page *vbb_hint_pop(struct vbb_hint *h, unsigned int *order)
 	struct page *page;
 
 	spin_lock(&h->lock);
-	page = vbb_blocks_pop(&h->blocks, order);
+	page = vbb_blocks_pop(&h->blocks, false, order);
 	spin_unlock(&h->lock);
 	return page;
 }

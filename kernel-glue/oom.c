@@ -13,7 +13,10 @@
 /* Ahead of those who free what they can make again */
 #define VBB_OOM_PRIORITY 80
 
-/* Move blocks from the balloon into the late batch, the small ones first. Returns pages. */
+/*
+ * Move blocks from the balloon into the late batch, the small ones first. When half of it waits to
+ * be told the device is slow, or silent, and the rest is for the large ones. Returns pages.
+ */
 static unsigned long vbb_oom_take(struct vbb_balloon *vb)
 {
 	unsigned long nr_pages = 0;
@@ -22,7 +25,7 @@ static unsigned long vbb_oom_take(struct vbb_balloon *vb)
 
 	vbb_move_pull(vb, VBB_OOM_PAGES);
 	while (nr_pages < VBB_OOM_PAGES && vb->late.nr < vb->late.nr_max) {
-		page = vbb_blocks_pop(&vb->blocks, &order);
+		page = vbb_blocks_pop(&vb->blocks, vb->late.nr >= vb->late.nr_max / 2, &order);
 		if (!page)
 			break;
 		vbb_batch_add(&vb->late, page, order);
@@ -38,6 +41,9 @@ static unsigned long vbb_oom_give(struct vbb_balloon *vb)
 	unsigned long nr_pages;
 
 	if (!vb->must_tell) {
+		/* a broken device hears of nothing any more */
+		if (vb->broken)
+			vb->late.nr = 0;
 		nr_pages = vbb_oom_take(vb);
 		vbb_blocks_free(&vb->late.blocks);
 		vb->actual -= nr_pages;

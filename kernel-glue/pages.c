@@ -54,18 +54,20 @@ void vbb_blocks_add(struct vbb_blocks *b, struct page *page, unsigned int order)
 }
 
 /**
- * vbb_blocks_pop() - take out one of the smallest blocks
+ * vbb_blocks_pop() - take out one of the smallest blocks, or of the largest
  * @b: the blocks
+ * @largest: one of these
  * @order: receives log2 of its pages
  *
  * Return: its first page, or NULL where there is no block.
  */
-struct page *vbb_blocks_pop(struct vbb_blocks *b, unsigned int *order)
+struct page *vbb_blocks_pop(struct vbb_blocks *b, bool largest, unsigned int *order)
 {
+	unsigned int i, n;
 	struct page *page;
-	unsigned int i;
 
-	for (i = 0; i < VBB_NR_ORDERS; i++) {
+	for (n = 0; n < VBB_NR_ORDERS; n++) {
+		i = largest ? VBB_NR_ORDERS - 1 - n : n;
 		page = list_first_entry_or_null(&b->order[i], struct page, lru);
 		if (!page)
 			continue;

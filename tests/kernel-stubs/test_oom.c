@@ -133,18 +133,34 @@ static void test_silent_device(void **state)
 	stop();
 }
 
-/* Nothing comes from a broken device, so nothing that it must know of is given. */
+/* A balloon of single pages */
+static void start_singles(u64 features)
+{
+	start(features, 0);
+	stub_comb(0);
+	bus_target(NR_PAGES);
+	assert_int_equal(vb->nr_singles, NR_PAGES);
+}
+
+/*
+ * Nothing comes from a broken device, so nothing that it must know of is given. Of all else it is
+ * told nothing, so there is an end only with the balloon.
+ */
 static void test_broken_device(void **state)
 {
+	unsigned long nr_pages, nr;
 	int tell;
 
 	for (tell = 0; tell < 2; tell++) {
-		start(OOM | (tell ? MUST_TELL : 0), NR_PAGES);
+		start_singles(OOM | (tell ? MUST_TELL : 0));
 		bus_queue(VBB_VQ_DEFLATE)->used[2] = 77;
 		bus_used(VBB_VQ_DEFLATE);
 		stub_work();
 		assert_true(vb->broken);
-		assert_int_equal(ask() > 0, !tell);
+		for (nr = 0; (nr_pages = ask()); nr += nr_pages)
+			bus_work();
+		assert_int_equal(nr, tell ? 0 : NR_PAGES);
+		stub_comb_end();
 		stop();
 	}
 }
@@ -154,10 +170,7 @@ static void test_late_is_full(void **state)
 {
 	unsigned long nr_pages, nr = 0;
 
-	start(OOM, 0);
-	stub_comb(0);
-	bus_target(NR_PAGES);
-	assert_int_equal(vb->nr_singles, NR_PAGES);
+	start_singles(OOM);
 	while ((nr_pages = ask()))
 		nr += nr_pages;
 	assert_int_equal(nr, min(NR_PAGES, VBB_LATE_BLOCKS));
@@ -168,6 +181,28 @@ static void test_late_is_full(void **state)
 	bus_settle();
 	bus_check();
 	stub_comb_end();
+	stop();
+}
+
+/* Before that end come the large blocks, which were spared so far. */
+static void test_late_is_half_full(void **state)
+{
+	unsigned long nr_pages, nr = 0, nr_large;
+
+	start_singles(OOM);
+	stub_comb_end();
+	bus_target(NR_PAGES + 2 * MAX_ORDER_NR_PAGES);
+	nr_large = vb->blocks.nr_pages;
+	assert_true(nr_large > MAX_ORDER_NR_PAGES);
+	while (nr < VBB_LATE_BLOCKS / 2)
+		nr += ask();
+	assert_int_equal(vb->blocks.nr_pages, nr_large);
+	while ((nr_pages = ask()))
+		nr += nr_pages;
+	assert_int_equal(vb->blocks.nr_pages, 0);
+	assert_true(nr > VBB_LATE_BLOCKS + MAX_ORDER_NR_PAGES / 2);
+	bus_settle();
+	bus_check();
 	stop();
 }
 
@@ -206,6 +241,7 @@ int main(void)
 		cmocka_unit_test(test_silent_device),
 		cmocka_unit_test(test_broken_device),
 		cmocka_unit_test(test_late_is_full),
+		cmocka_unit_test(test_late_is_half_full),
 		cmocka_unit_test(test_while_it_grows),
 	};
 

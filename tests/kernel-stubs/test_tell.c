@@ -171,7 +171,7 @@ static void test_late(void **state)
 	wants(VBB_INFLATE, 100);
 	drain();
 	for (i = 0; i < 3; i++) {
-		page = vbb_blocks_pop(&vb.blocks, &order);
+		page = vbb_blocks_pop(&vb.blocks, false, &order);
 		vbb_batch_name(&vb.late, page, order);
 		vb.actual -= 1UL << order;
 		vbb_blocks_add(&vb.batch.blocks, page, order);
