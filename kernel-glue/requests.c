@@ -100,7 +100,7 @@ struct vbb_requests {
 	struct vbb_seg seg;		/* its memory */
 	struct vbb_walk walk;
 	u64 walk_ns;
-	unsigned long drop_jiffies;	/* when caches may be dropped again */
+	u64 drop_jiffies;		/* when caches may be dropped again; these do not wrap */
 
 	spinlock_t lock;		/* protects all that follows; taken in interrupts */
 	bool running;			/* since ready, until stop, and the device is not broken */
@@ -417,13 +417,13 @@ static void vbb_requests_count_drop(struct vbb_requests *r, u64 nr_freed, u64 ns
 static u16 vbb_requests_drop(struct vbb_requests *r, const struct vbb_req *req)
 {
 	struct vbb_drop drop = { .requests = r, .limit = U64_MAX };
-	u64 begin_ns;
+	u64 begin_ns, now = get_jiffies_64();
 	int err;
 
 	if (!vbb_requests_serving(r))
 		return VIRTIO_BALLOON_FLAG_CANCELLED;
-	if (time_before(jiffies, r->drop_jiffies)) {
-		queue_delayed_work(r->wq, &r->work, r->drop_jiffies - jiffies);
+	if (now < r->drop_jiffies) {
+		queue_delayed_work(r->wq, &r->work, r->drop_jiffies - now);
 		return VIRTIO_BALLOON_FLAG_CONT;
 	}
 	if (!vbb_requests_open(r))
@@ -433,7 +433,7 @@ static u16 vbb_requests_drop(struct vbb_requests *r, const struct vbb_req *req)
 		drop.limit = req->arg1 >> (PAGE_SHIFT - VIRTIO_BALLOON_PAGE_SHIFT_MIN);
 	err = vbb_drop(&drop, req->arg0);
 	vbb_requests_count_drop(r, drop.nr_freed, ktime_get_ns() - begin_ns);
-	r->drop_jiffies = jiffies + msecs_to_jiffies(VBB_REQ_DROP_MS);
+	r->drop_jiffies = get_jiffies_64() + msecs_to_jiffies(VBB_REQ_DROP_MS);
 	if (err)
 		return VIRTIO_BALLOON_FLAG_UNSUPPORTED;
 	vbb_enc_put_value(r->enc, drop.nr_freed);
@@ -569,7 +569,6 @@ int vbb_requests_init(struct vbb_balloon *vb, u32 formats)
 	r->vb = vb;
 	r->cfg.page_shift = PAGE_SHIFT;
 	r->formats = formats;
-	r->drop_jiffies = jiffies;
 	spin_lock_init(&r->lock);
 	INIT_DELAYED_WORK(&r->work, vbb_requests_work);
 	/* one of its own, as to drop caches can take long */

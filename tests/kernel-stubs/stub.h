@@ -189,6 +189,7 @@ extern void (*stub_meanwhile)(void);	/* when a task lets others run, or waits; o
 
 #define HZ 1000
 #define msecs_to_jiffies(ms) ((unsigned long)(ms))
+#define get_jiffies_64() ((u64)jiffies)
 #define time_before(a, b) ((long)((a) - (b)) < 0)
 #define time_after(a, b) time_before(b, a)
 #define need_resched() false

@@ -487,6 +487,46 @@ static void test_free_pages_matter(void **state)
 	}
 }
 
+/* From one drop to the next a second goes by; of years there is nothing to wait for. */
+static void test_drop_again(void **state)
+{
+	static const struct {
+		unsigned long after;
+		bool waits;
+	} row[] = {
+		{ 0, false },
+		{ 999, true },
+		{ 1000, false },
+		{ LONG_MAX + 2000UL, false },
+	};
+	struct vbb_req req;
+	size_t i;
+
+	start(8);
+	stub_meanwhile = NULL;
+	for (i = 0; i < ARRAY_SIZE(row); i++) {
+		while (host_take())
+			;
+		jiffies += row[i].after;
+		vbb_host_open(&host, VIRTIO_BALLOON_CMD_DROP_CACHE, VIRTIO_BALLOON_DROP_SLAB, 0,
+			      &req);
+		asked[req.id].limit = U64_MAX;
+		host_say(&req);
+		vbb_requests_used(&queue.vq);
+		while (stub_work_now() || host_take())
+			;
+		assert_int_equal(nr_ended, i + !row[i].waits);
+		jiffies += row[i].waits;
+		while (stub_work() || host_take())
+			;
+		assert_int_equal(nr_ended, i + 1);
+		while (nr_answers)
+			host_done(answers, &nr_answers, 0);
+		vbb_requests_used(&queue.vq);
+	}
+	stop();
+}
+
 static void test_no_memory(void **state)
 {
 	unsigned int nr = 0;
@@ -523,6 +563,7 @@ int main(void)
 		cmocka_unit_test(test_stop),
 		cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_free_pages_matter),
+		cmocka_unit_test(test_drop_again),
 		cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_short_queue),
 	};
