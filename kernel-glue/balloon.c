@@ -113,7 +113,7 @@ static void vbb_balloon_changed(struct virtio_device *vdev)
 {
 	struct vbb_balloon *vb = vdev->priv;
 
-	WRITE_ONCE(vb->config_changed, true);
+	WRITE_ONCE(vb->config_changed, 1);
 	vbb_balloon_queue(vb, 0);
 	vbb_hint_changed(vb);
 }
@@ -126,7 +126,7 @@ static bool vbb_target_read(struct vbb_balloon *vb, unsigned long *target)
 {
 	u32 num_pages;
 
-	if (vb->broken || !xchg(&vb->config_changed, false))
+	if (vb->broken || !xchg(&vb->config_changed, 0))
 		return false;
 	virtio_cread_le(vb->vdev, struct virtio_balloon_config, num_pages, &num_pages);
 	*target = DIV_ROUND_UP_ULL(num_pages, PAGE_SIZE >> VIRTIO_BALLOON_PFN_SHIFT);
@@ -403,7 +403,7 @@ static int vbb_balloon_start(struct vbb_balloon *vb)
 	struct virtio_device *vdev = vb->vdev;
 	int err;
 
-	vb->config_changed = true;
+	vb->config_changed = 1;
 	vb->actual_told = U32_MAX;
 	vb->broken = false;
 	vb->head = 0;

@@ -191,7 +191,7 @@ struct vbb_balloon {
 	struct notifier_block oom;
 	struct vbb_requests *requests;		/* NULL where not accepted */
 
-	bool config_changed;			/* the target is to be read anew */
+	int config_changed;			/* read the target anew; xchg() wants a word */
 	u32 actual_told;			/* the config field as the worker last wrote it */
 	unsigned long actual_jiffies;		/* when that was */
 

@@ -65,7 +65,10 @@ typedef unsigned int gfp_t;
 #define ALIGN(x, a) ALIGN_DOWN((x) + (a) - 1, a)
 #define DIV_ROUND_UP(n, d) (((n) + (d) - 1) / (d))
 #define DIV_ROUND_UP_ULL(n, d) DIV_ROUND_UP((u64)(n), d)
-#define xchg(ptr, v) __atomic_exchange_n(ptr, v, __ATOMIC_SEQ_CST)
+/* Not every kernel can do this with less than a word. */
+#define xchg(ptr, v) \
+	({ _Static_assert(sizeof(*(ptr)) >= sizeof(int), ""); \
+	   __atomic_exchange_n(ptr, v, __ATOMIC_SEQ_CST); })
 
 static inline unsigned int ilog2(unsigned long n)
 {
