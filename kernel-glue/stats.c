@@ -65,14 +65,16 @@ static void vbb_stats_park(struct vbb_balloon *vb)
 static void vbb_stats_work(struct work_struct *work)
 {
 	struct vbb_balloon *vb = container_of(work, struct vbb_balloon, stats.work);
+	struct virtqueue *vq = vb->vqs[VBB_VQ_STATS];
 	unsigned int len;
 
 	/* an interrupt means nothing by itself */
-	if (!virtqueue_get_buf(vb->vqs[VBB_VQ_STATS], &len))
-		return;
-	vbb_stats_park(vb);
-	virtqueue_kick(vb->vqs[VBB_VQ_STATS]);
-	vb->counters.stats_answers++;
+	if (virtqueue_get_buf(vq, &len)) {
+		vbb_stats_park(vb);
+		vb->counters.stats_answers++;
+	}
+	/* the buffer that was there from the start is told of here, too */
+	virtqueue_kick(vq);
 }
 
 /**
@@ -109,13 +111,15 @@ int vbb_stats_start(struct vbb_balloon *vb)
 }
 
 /**
- * vbb_stats_ready() - tell the device of the buffer
+ * vbb_stats_ready() - have the device told of the buffer
  * @vb: the balloon; the device is ready
+ *
+ * The work does it, as nobody else may be at the queue: the device may have asked already.
  */
 void vbb_stats_ready(struct vbb_balloon *vb)
 {
 	if (vb->stats.stat)
-		virtqueue_kick(vb->vqs[VBB_VQ_STATS]);
+		vbb_stats_used(vb->vqs[VBB_VQ_STATS]);
 }
 
 /**
