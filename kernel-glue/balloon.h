@@ -140,6 +140,12 @@ struct vbb_counters {
 	u64 fault[VBB_NR_FAULTS];	/* the device's faults, by vbb_err_fault() */
 };
 
+/* One of them: a u64, and where it lies */
+struct vbb_counter {
+	const char *name;
+	size_t offset;
+};
+
 /* Statistics, see stats.c */
 struct vbb_stats {
 	struct work_struct work;
@@ -230,6 +236,9 @@ struct vbb_balloon {
 };
 
 /* counters.c */
+void vbb_counters_print(struct seq_file *m, const struct vbb_counter *table, size_t nr,
+			const void *counters);
+void vbb_faults_print(struct seq_file *m, const char *prefix, const u64 *fault);
 void vbb_counters_init(void);
 void vbb_counters_exit(void);
 void vbb_counters_add(struct vbb_balloon *vb);

@@ -9,10 +9,7 @@
 
 #define VBB_COUNTER(field) { #field, offsetof(struct vbb_counters, field) }
 
-static const struct {
-	const char *name;
-	size_t offset;
-} vbb_counters_table[] = {
+static const struct vbb_counter vbb_counters_table[] = {
 	VBB_COUNTER(inflate_pages),
 	VBB_COUNTER(inflate_pages_done),
 	VBB_COUNTER(deflate_pages),
@@ -51,25 +48,52 @@ static const struct {
 
 static struct dentry *vbb_counters_root;
 
+/**
+ * vbb_counters_print() - show counters, a name and a number a line
+ * @m: where to
+ * @table: which
+ * @nr: how many
+ * @counters: what they lie in
+ */
+void vbb_counters_print(struct seq_file *m, const struct vbb_counter *table, size_t nr,
+			const void *counters)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		seq_printf(m, "%s %llu\n", table[i].name,
+			   *(const u64 *)(counters + table[i].offset));
+}
+
+/**
+ * vbb_faults_print() - show how often there was a fault, if ever
+ * @m: where to
+ * @prefix: what the names begin with
+ * @fault: counts, by vbb_err_fault()
+ */
+void vbb_faults_print(struct seq_file *m, const char *prefix, const u64 *fault)
+{
+	const char *name;
+	unsigned int i;
+
+	for (i = 0; i < VBB_NR_FAULTS; i++) {
+		name = vbb_err_name(vbb_err_from_fault(i));
+		if (name && fault[i])
+			seq_printf(m, "%s%s %llu\n", prefix, name, fault[i]);
+	}
+}
+
 static int vbb_counters_show(struct seq_file *m, void *unused)
 {
 	struct vbb_balloon *vb = m->private;
-	const char *name;
-	unsigned int i;
 
 	mutex_lock(&vb->lock);
 	seq_printf(m, "target_pages %lu\n", vb->target);
 	seq_printf(m, "actual_pages %lu\n", vb->actual);
 	seq_printf(m, "moving_pages %lu\n", vb->moving[VBB_INFLATE] + vb->moving[VBB_DEFLATE]);
 	seq_printf(m, "broken %u\n", vb->broken);
-	for (i = 0; i < ARRAY_SIZE(vbb_counters_table); i++)
-		seq_printf(m, "%s %llu\n", vbb_counters_table[i].name,
-			   *(u64 *)((u8 *)&vb->counters + vbb_counters_table[i].offset));
-	for (i = 0; i < VBB_NR_FAULTS; i++) {
-		name = vbb_err_name(vbb_err_from_fault(i));
-		if (name && vb->counters.fault[i])
-			seq_printf(m, "fault_%s %llu\n", name, vb->counters.fault[i]);
-	}
+	vbb_counters_print(m, vbb_counters_table, ARRAY_SIZE(vbb_counters_table), &vb->counters);
+	vbb_faults_print(m, "fault_", vb->counters.fault);
 	mutex_unlock(&vb->lock);
 	vbb_requests_show(m, vb);
 	return 0;

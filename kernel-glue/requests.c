@@ -660,10 +660,7 @@ void vbb_requests_exit(struct vbb_balloon *vb)
 
 #define VBB_COUNTER(field) { #field, offsetof(struct vbb_requests_counters, field) }
 
-static const struct {
-	const char *name;
-	size_t offset;
-} vbb_requests_table[] = {
+static const struct vbb_counter vbb_requests_table[] = {
 	VBB_COUNTER(requests_unused_pages),
 	VBB_COUNTER(requests_drop_cache),
 	VBB_COUNTER(requests_cancel),
@@ -702,19 +699,11 @@ static const struct {
 void vbb_requests_show(struct seq_file *m, struct vbb_balloon *vb)
 {
 	struct vbb_requests *r = vb->requests;
-	const char *name;
-	unsigned int i;
 
 	if (!r)
 		return;
 	spin_lock_irq(&r->lock);
-	for (i = 0; i < ARRAY_SIZE(vbb_requests_table); i++)
-		seq_printf(m, "%s %llu\n", vbb_requests_table[i].name,
-			   *(u64 *)((u8 *)&r->counters + vbb_requests_table[i].offset));
-	for (i = 0; i < VBB_NR_FAULTS; i++) {
-		name = vbb_err_name(vbb_err_from_fault(i));
-		if (name && r->fault[i])
-			seq_printf(m, "request_fault_%s %llu\n", name, r->fault[i]);
-	}
+	vbb_counters_print(m, vbb_requests_table, ARRAY_SIZE(vbb_requests_table), &r->counters);
+	vbb_faults_print(m, "request_fault_", r->fault);
 	spin_unlock_irq(&r->lock);
 }
