@@ -4,44 +4,9 @@
 /* struct vbb_dec.fault at the end of a message without fault */
 #define VBB_DEC_END 1
 
-/* An axiom and not the definition itself, so that provers multiply where it helps only */
-/*@ axiomatic vbb_dec_inside {
-  @   predicate vbb_dec_inside(integer pfn, integer nr, integer scale, integer limit)
-  @     reads \nothing;
-  @   axiom inside: \forall integer pfn, nr, scale, limit;
-  @     vbb_dec_inside(pfn, nr, scale, limit) <==> nr == 0 || pfn + nr * scale <= limit;
-  @ }
-  @*/
-
-/*@ predicate vbb_dec_bitmap_ok(struct vbb_dec d) =
-  @   1 <= d.scale <= vbb_two(51) && d.base_pfn < VBB_PFN_END &&
-  @   d.nr_bits + 64 * d.nr_words <= 64 * 0x20000 &&
-  @   (d.word != 0 ==> d.nr_bits >= 64);
-  @ predicate vbb_dec_inside_ok(struct vbb_dec d) =
-  @   vbb_dec_inside(d.base_pfn, d.nr_inside, d.scale, d.limit_pfn);
-  @ predicate vbb_dec_payload_ok(struct vbb_dec d) =
-  @   d.pfns != 0 ? d.nr_words == 0 && d.word == 0 :
-  @   d.hdr.format == VIRTIO_BALLOON_FORMAT_BITMAP ?
-  @     d.cur.left <= 8 * d.nr_words < d.cur.left + 8 :
-  @     d.cur.left % 8 == 0 && (d.hdr.format == VIRTIO_BALLOON_FORMAT_VALUES ?
-  @     d.nr_words == 0 && d.word == 0 : 8 * d.nr_words <= d.cur.left);
-  @ predicate vbb_dec_counts_ok(struct vbb_dec d) =
-  @   d.cur.left <= d.len && d.mark <= d.len &&
-  @   8 * (d.nr_blocks + d.nr_bitmaps + d.nr_extents) <= d.len - d.cur.left;
-  @ predicate vbb_dec_limit_ok(struct vbb_dec d) =
-  @   12 <= d.hdr.page_shift <= 30 && 1 <= d.limit_pfn <= vbb_two(64 - d.hdr.page_shift) &&
-  @   d.limit_pfn <= VBB_PFN_END;
-  @ predicate vbb_dec_run_ok(struct vbb_dec d) =
-  @   d.run.nr_pages != 0 ==> d.run.pfn + d.run.nr_pages <= d.limit_pfn;
-  @ predicate vbb_dec_memory(struct vbb_dec d) =
-  @   vbb_readable(d.cur.seg, d.cur.nr_segs);
-  @ predicate vbb_dec_alive(struct vbb_dec d) = d.fault >= 0 || d.run.nr_pages != 0;
-  @ predicate vbb_dec_ok(struct vbb_dec d) =
-  @   vbb_cur_ok(d.cur) && vbb_dec_memory(d) && d.fault <= VBB_DEC_END &&
-  @   (d.word != 0 ==> d.fault == 0) && (vbb_dec_alive(d) ==>
-  @   vbb_dec_bitmap_ok(d) && vbb_dec_inside_ok(d) && vbb_dec_payload_ok(d) &&
-  @   vbb_dec_counts_ok(d) && vbb_dec_limit_ok(d) && vbb_dec_run_ok(d));
-  @*/
+#ifdef __FRAMAC__
+#include "proof/decode.h"
+#endif
 
 /*@ assigns \nothing;
   @ ensures \result == vbb_pfn_of(rec);
@@ -381,7 +346,7 @@ static inline void vbb_dec_find(const struct vbb_dec *d, struct vbb_range *found
 {
 	vbb_u32 b = vbb_ctz64(d->word);
 
-	vbb_dec_bits(d, d->nr_bits - 64 + b, vbb_ones64(d->word, b), found);
+	vbb_dec_bits(d, d->nr_bits - 64 + b, vbb_run64(d->word, b), found);
 }
 
 /* The same where the limit may lie in the word: up to the first page that is out of range */
@@ -398,7 +363,7 @@ static int vbb_dec_give_cut(struct vbb_dec *d, struct vbb_range *r)
 {
 	vbb_u32 b = vbb_ctz64(d->word);
 	vbb_u64 first = d->nr_bits - 64 + b;
-	vbb_u64 n = vbb_ones64(d->word, b);
+	vbb_u64 n = vbb_run64(d->word, b);
 	struct vbb_range found;
 
 	d->word = vbb_drop64(d->word);
@@ -811,6 +776,7 @@ static inline size_t vbb_dec_next_of_word(struct vbb_dec *d, struct vbb_range *r
 					  size_t nr)
 {
 	vbb_u64 word = d->word, rest = vbb_drop64(word), budget = d->budget, scale = d->scale, pfn;
+	size_t first = i;
 	vbb_u32 b;
 
 	if (!rest || d->run.nr_pages || d->nr_bits > d->nr_inside)
@@ -821,27 +787,28 @@ static inline size_t vbb_dec_next_of_word(struct vbb_dec *d, struct vbb_range *r
 	/*@ assert d->base_pfn + d->nr_bits * scale <= d->limit_pfn; */
 	pfn = d->base_pfn + (d->nr_bits - 64) * scale;
 	/*@ assert inside: pfn + 64 * scale <= d->limit_pfn; */
-	/*@ loop invariant few: \at(i, Pre) <= i <= nr && budget <= \at(d->budget, Pre);
+	if (budget < nr - i)
+		nr = i + (size_t)budget;
+	/*@ loop invariant few: first <= i <= nr <= \at(nr, Pre) && nr - first <= budget;
 	  @ loop invariant same: *d == \at(*d, Pre);
 	  @ loop invariant seg: \forall integer k; 0 <= k < d->cur.nr_segs ==>
 	  @   d->cur.seg[k].len == \at(d->cur.seg[k].len, Pre);
 	  @ loop invariant word: word != 0;
 	  @ loop invariant runs: \forall integer k; \at(i, Pre) <= k < i ==>
 	  @   r[k].nr_pages >= 1 && r[k].pfn + r[k].nr_pages <= d->limit_pfn;
-	  @ loop assigns i, b, word, rest, budget, r[\at(i, Pre) .. nr - 1];
+	  @ loop assigns i, b, word, rest, r[\at(i, Pre) .. nr - 1];
 	  @ loop variant nr - i;
 	  @*/
-	while (rest && i < nr && budget) {
+	while (rest && i < nr) {
 		/*@ assert apart: \separated(d, r + i); */
 		b = vbb_ctz64(word);
-		vbb_dec_put(r + i, pfn, scale, b, vbb_ones64(word, b));
+		vbb_dec_put(r + i, pfn, scale, b, vbb_run64(word, b));
 		i++;
 		word = rest;
 		rest = vbb_drop64(word);
-		budget--;
 	}
 	d->word = word;
-	d->budget = budget;
+	d->budget = budget - (i - first);
 	return i;
 }
 

@@ -49,7 +49,7 @@ static void vbb_run_cut(struct vbb_range *r, vbb_u64 nr_pages)
 
 /* The caller has seen that there is room. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len;
+  @ assigns VBB_ENC_POS_OF(e);
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures len: e->len == \old(e->len) + 8 && e->cur.left == \old(e->cur.left) - 8;
@@ -63,7 +63,7 @@ static void vbb_enc_store64(struct vbb_enc *e, vbb_u64 v)
 /* Write the word in hand. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
   @ requires VBB_ENC_WORD_OK(e);
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len;
+  @ assigns VBB_ENC_POS_OF(e);
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures len: e->len == \old(e->len) + 8 && e->cur.left == \old(e->cur.left) - 8;
@@ -127,7 +127,7 @@ static void vbb_enc_store_rec(struct vbb_cur *cur, vbb_u64 pfn, vbb_u32 order, v
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
   @ requires vbb_rec_accepted(pfn, order, VIRTIO_BALLOON_REC_BLOCK);
   @ requires vbb_pages_accepted(pfn, vbb_two(order), vbb_limit);
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->msg.nr_blocks;
+  @ assigns VBB_ENC_POS_OF(e), e->msg.nr_blocks;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures len: e->len == \old(e->len) + 8 + vbb_rec_rest(VIRTIO_BALLOON_REC_BLOCK);
@@ -142,7 +142,7 @@ static void vbb_enc_store_block(struct vbb_enc *e, vbb_u64 pfn, vbb_u32 order)
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 16;
   @ requires vbb_rec_accepted(pfn, 0, VIRTIO_BALLOON_REC_EXTENT);
   @ requires vbb_pages_accepted(pfn, nr_pages, vbb_limit);
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->msg.nr_extents;
+  @ assigns VBB_ENC_POS_OF(e), e->msg.nr_extents;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures len: e->len == \old(e->len) + 8 + vbb_rec_rest(VIRTIO_BALLOON_REC_EXTENT);
@@ -158,8 +158,8 @@ static void vbb_enc_store_extent(struct vbb_enc *e, vbb_u64 pfn, vbb_u64 nr_page
 /* Begin a record with a bitmap. How many words it has is written at its end. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 16 &&
   @   e->rec_order <= 51 && unit <= VBB_PFN_END && unit * vbb_two(e->rec_order) < VBB_PFN_END;
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg.nr_bitmaps,
-  @   e->rec, e->rec_pfn, e->rec_words;
+  @ assigns VBB_ENC_POS_OF(e), e->word_unit, e->word, e->msg.nr_bitmaps, e->rec, e->rec_pfn,
+  @   e->rec_words;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
@@ -180,7 +180,7 @@ static void vbb_enc_rec_open(struct vbb_enc *e, vbb_u64 unit)
 
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
   @ requires vbb_enc_rec_ok(VBB_ENC_REC(e), e->cur) && VBB_ENC_WORD_OK(e);
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->last;
+  @ assigns VBB_ENC_POS_OF(e), e->last;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
@@ -227,8 +227,7 @@ static void vbb_enc_rec_begin(struct vbb_enc *e, vbb_u64 unit, vbb_u32 order)
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max);
   @ requires VBB_ENC_IN_BITMAP(e) && unit <= VBB_PFN_END &&
   @   vbb_whole(unit + 1, vbb_enc_order(e->format, e->rec_order));
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg.nr_bitmaps,
-  @   e->rec, e->rec_pfn, e->rec_words, e->last;
+  @ assigns VBB_ENC_BITMAP_OF(e);
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
@@ -258,8 +257,7 @@ static inline bool vbb_enc_bitmap_turn(struct vbb_enc *e, vbb_u64 unit)
 /* Add [unit, unit + nr) to the bitmap in hand, at or behind its next word; nr is not 0. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && unit + nr <= VBB_PFN_END;
   @ requires VBB_ENC_IN_BITMAP(e) && vbb_whole(unit + nr, vbb_enc_order(e->format, e->rec_order));
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg.nr_bitmaps,
-  @   e->rec, e->rec_pfn, e->rec_words, e->last;
+  @ assigns VBB_ENC_BITMAP_OF(e);
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
@@ -272,8 +270,7 @@ static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 n
 	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
 	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
 	  @ loop invariant in: VBB_ENC_IN_BITMAP(e);
-	  @ loop assigns unit, nr, e->cur.idx, e->cur.off, e->cur.left, e->len,
-	  @   e->word_unit, e->word, e->msg.nr_bitmaps, e->rec, e->rec_pfn, e->rec_words, e->last;
+	  @ loop assigns unit, nr, VBB_ENC_BITMAP_OF(e);
 	  @ loop variant nr + (e->len_max - e->len);
 	  @*/
 	while (nr) {
@@ -295,8 +292,8 @@ static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 n
 /* Add a run to the bitmap in hand, whose units have that order. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_below(r);
   @ requires VBB_ENC_IN_BITMAP(e) && order == vbb_enc_order(e->format, e->rec_order) <= 51;
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->msg, e->rec,
-  @   e->rec_pfn, e->rec_words, e->last;
+  @ assigns VBB_ENC_POS_OF(e), e->word_unit, e->word, e->msg, e->rec, e->rec_pfn, e->rec_words,
+  @   e->last;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
@@ -329,8 +326,7 @@ static bool vbb_enc_has_room(const struct vbb_enc *e, const struct vbb_rec *rec)
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan);
   @ requires e->format == VBB_FMT_RECORDS && vbb_counted(e->plan);
   @ requires VBB_ENC_LAST_REC(e);
-  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
-  @   e->rec, e->last, e->msg, e->nr_words, e->plan;
+  @ assigns VBB_ENC_RECORDS_OF(e), e->nr_words, e->plan;
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures seg: e->cur.seg == \old(e->cur.seg) && e->cur.nr_segs == \old(e->cur.nr_segs);
@@ -353,9 +349,7 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 	  @ loop invariant any: VBB_ENC_LAST_REC(e);
 	  @ loop invariant plan: vbb_plan_ok(e->plan);
 	  @ loop invariant given: vbb_given(e->plan) && vbb_between(e->plan);
-	  @ loop assigns rec, r, e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order,
-	  @   e->rec_pfn,
-	  @   e->rec, e->last, e->msg, e->plan;
+	  @ loop assigns rec, r, VBB_ENC_RECORDS_OF(e), e->plan;
 	  @ loop variant vbb_records_left(e->plan);
 	  @*/
 	while (vbb_plan_next(&e->plan, &rec) && vbb_enc_has_room(e, &rec)) {
@@ -373,9 +367,8 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 			  @ loop invariant given: vbb_given(e->plan) && vbb_in_bitmap(e->plan);
 			  @ loop invariant left: 0 <= vbb_records_left(e->plan) <=
 			  @   \at(vbb_records_left(e->plan), LoopEntry);
-			  @ loop assigns r, e->cur.idx, e->cur.off, e->cur.left, e->len,
-			  @   e->word_unit, e->word, e->msg, e->rec, e->rec_pfn, e->rec_words,
-			  @   e->last, e->plan;
+			  @ loop assigns r, VBB_ENC_POS_OF(e), e->word_unit, e->word, e->msg,
+			  @   e->rec, e->rec_pfn, e->rec_words, e->last, e->plan;
 			  @ loop variant vbb_runs_left(e->plan);
 			  @*/
 			while (vbb_plan_next_run(&e->plan, &r))
@@ -398,9 +391,8 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
   @   nr <= e->plan.nr_runs;
   @ requires e->format == VBB_FMT_BITMAP && e->start_pfn < VBB_PFN_END;
   @ requires VBB_ENC_IN_BITMAP(e);
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->word_unit, e->word, e->rec_words,
-  @   e->rec_pfn, e->rec, e->last, e->msg, e->start_pfn, e->plan.nr_runs,
-  @   e->plan.run[0 .. VBB_ENC_NR_PENDING - 1], e->plan.late[0 .. VBB_ENC_NR_PENDING - 1];
+  @ assigns VBB_ENC_POS_OF(e), e->word_unit, e->word, e->rec_words, e->rec_pfn, e->rec, e->last,
+  @   e->msg, e->start_pfn, e->plan.nr_runs, VBB_ENC_HELD_OF(e);
   @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
@@ -418,9 +410,8 @@ static void vbb_enc_flush_bitmap(struct vbb_enc *e, size_t nr)
 	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
 	  @ loop invariant in: VBB_ENC_IN_BITMAP(e);
 	  @ loop invariant start: e->start_pfn < VBB_PFN_END;
-	  @ loop assigns i, e->cur.idx, e->cur.off, e->cur.left, e->len,
-	  @   e->word_unit, e->word, e->rec_words, e->rec_pfn, e->rec, e->last, e->msg,
-	  @   e->start_pfn;
+	  @ loop assigns i, VBB_ENC_POS_OF(e), e->word_unit, e->word, e->rec_words, e->rec_pfn,
+	  @   e->rec, e->last, e->msg, e->start_pfn;
 	  @ loop variant nr - i;
 	  @*/
 	for (i = 0; i < nr; i++) {
@@ -448,9 +439,7 @@ static vbb_u64 vbb_enc_bitmap_words(const struct vbb_plan *p)
  * message takes no runs from far away.
  */
 /*@ requires \valid(e) && vbb_enc_open(*e) && e->plan.nr_runs >= 1;
-  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
-  @   e->rec, e->last, e->msg,
-  @   e->start_pfn, e->nr_words, e->format, e->plan;
+  @ assigns VBB_ENC_OPEN_OF(e);
   @ ensures open: vbb_enc_open(*e);
   @ ensures format: e->format == VBB_FMT_BITMAP || e->format == VBB_FMT_RECORDS;
   @ ensures all: end != 0 ==> e->plan.nr_runs == 0;
@@ -504,9 +493,7 @@ static bool vbb_enc_fits(const struct vbb_enc *e, const struct vbb_range *more)
   @   e->format == VBB_FMT_BITMAP ||
   @   e->format == VBB_FMT_RECORDS);
   @ requires \valid_read(more) && \separated(e, more) && vbb_range_ok(*more);
-  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
-  @   e->rec, e->last, e->msg,
-  @   e->start_pfn, e->nr_words, e->format, e->plan;
+  @ assigns VBB_ENC_OPEN_OF(e);
   @ ensures open: vbb_enc_open(*e);
   @ ensures format: (e->format == VBB_FMT_AUTO || e->format == VBB_FMT_BITMAP ||
   @   e->format == VBB_FMT_RECORDS);
@@ -535,9 +522,7 @@ static bool vbb_enc_make_room(struct vbb_enc *e, const struct vbb_range *more)
 /* Take the front of r, or change something so that the next call will. */
 /*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_below(*r) && vbb_enc_open(*e);
   @ requires e->format == VBB_FMT_AUTO || e->format == VBB_FMT_RECORDS;
-  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
-  @   e->rec, e->last, e->msg,
-  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, *r;
+  @ assigns VBB_ENC_OPEN_OF(e), e->nr_put, *r;
   @ ensures open: vbb_enc_open(*e);
   @ ensures format: (e->format == VBB_FMT_AUTO || e->format == VBB_FMT_BITMAP ||
   @   e->format == VBB_FMT_RECORDS);
@@ -567,9 +552,7 @@ static int vbb_enc_put_records(struct vbb_enc *e, struct vbb_range *r)
 /* Likewise. A run may also lie behind what the message can name, or before what is written. */
 /*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_below(*r) && vbb_enc_open(*e);
   @ requires e->format == VBB_FMT_BITMAP;
-  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
-  @   e->rec, e->last, e->msg,
-  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, *r;
+  @ assigns VBB_ENC_OPEN_OF(e), e->nr_put, *r;
   @ ensures open: vbb_enc_open(*e);
   @ ensures format: (e->format == VBB_FMT_AUTO || e->format == VBB_FMT_BITMAP ||
   @   e->format == VBB_FMT_RECORDS);
@@ -605,7 +588,7 @@ static int vbb_enc_put_pages(struct vbb_enc *e, struct vbb_range *r)
 
 /*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_range_ok(*r) && vbb_enc_open(*e);
   @ requires e->format == VBB_FMT_PFNS;
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->msg.nr_pages, *r;
+  @ assigns VBB_ENC_POS_OF(e), e->msg.nr_pages, *r;
   @ ensures open: vbb_enc_open(*e);
   @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
   @ ensures done: \result == 0 ==> r->nr_pages == 0;
@@ -620,7 +603,7 @@ static int vbb_enc_put_pfns(struct vbb_enc *e, struct vbb_range *r)
 	  @   Pre);
 	  @ loop invariant r->pfn + r->nr_pages == \at(r->pfn + r->nr_pages, Pre);
 	  @ loop invariant r->pfn >= \at(r->pfn, Pre);
-	  @ loop assigns e->cur.idx, e->cur.off, e->cur.left, e->len, e->msg.nr_pages, *r;
+	  @ loop assigns VBB_ENC_POS_OF(e), e->msg.nr_pages, *r;
 	  @ loop variant r->nr_pages;
 	  @*/
 	while (r->nr_pages) {
@@ -649,8 +632,7 @@ static vbb_u64 vbb_enc_end(const struct vbb_enc *e)
 /* Take a run that lies behind all that are held back, where it finds room without a plan. */
 /*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_below(*r) && vbb_enc_open(*e);
   @ requires r->nr_pages >= 1;
-  @ assigns e->plan.nr_runs, e->plan.late_sum, e->plan.run[0 .. VBB_ENC_NR_PENDING - 1],
-  @   e->plan.late[0 .. VBB_ENC_NR_PENDING - 1], e->nr_put, *r;
+  @ assigns e->plan.nr_runs, e->plan.late_sum, VBB_ENC_HELD_OF(e), e->nr_put, *r;
   @ ensures open: vbb_enc_open(*e);
   @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
   @ ensures done: \result != 0 ==> r->nr_pages == 0;
@@ -677,9 +659,7 @@ static bool vbb_enc_append(struct vbb_enc *e, struct vbb_range *r)
 /* Out of line, since what it needs in registers would cost the others time. */
 /*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_below(*r) && vbb_enc_open(*e) &&
   @   e->format != VBB_FMT_VALUES;
-  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
-  @   e->rec, e->last, e->msg,
-  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, *r;
+  @ assigns VBB_ENC_OPEN_OF(e), e->nr_put, *r;
   @ ensures open: vbb_enc_open(*e);
   @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
   @ ensures all: \result == 0 ==> r->nr_pages == 0;
@@ -698,10 +678,7 @@ static __attribute__((__noinline__)) int vbb_enc_put_slowly(struct vbb_enc *e, s
 	  @ loop invariant r->pfn + r->nr_pages == \at(r->pfn + r->nr_pages, Pre);
 	  @ loop invariant r->pfn >= \at(r->pfn, Pre);
 	  @ loop invariant err == 0 || err == VBB_E_NOSPC;
-	  @ loop assigns err, e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order,
-	  @   e->rec_pfn,
-	  @   e->rec, e->last, e->msg,
-	  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, *r;
+	  @ loop assigns err, VBB_ENC_OPEN_OF(e), e->nr_put, *r;
 	  @ loop variant err != 0 ? 0 : 1 + vbb_enc_todo(r->nr_pages, e->plan.nr_runs,
 	  @   e->plan.late_sum.nr_words);
 	  @*/
@@ -712,9 +689,7 @@ static __attribute__((__noinline__)) int vbb_enc_put_slowly(struct vbb_enc *e, s
 }
 
 /*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_enc_ok(*e);
-  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
-  @   e->rec, e->last, e->msg,
-  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, *r;
+  @ assigns VBB_ENC_OPEN_OF(e), e->nr_put, *r;
   @ ensures ok: vbb_enc_ok(*e);
   @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
   @ ensures all: \result == 0 ==> r->nr_pages == 0;
@@ -762,9 +737,7 @@ static vbb_u64 vbb_bitmap_peek(const struct vbb_bitmap *b, vbb_u32 *nr)
 
 /*@ requires \valid(e) && \valid(b) && \separated(e, b) && vbb_enc_ok(*e);
   @ requires b->nr_bits <= VBB_PFN_END ==> vbb_bitmap_ok(*b);
-  @ assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order, e->rec_pfn,
-  @   e->rec, e->last, e->msg,
-  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, b->pos;
+  @ assigns VBB_ENC_OPEN_OF(e), e->nr_put, b->pos;
   @ ensures ok: vbb_enc_ok(*e);
   @ ensures all: \result == 0 ==> b->pos >= b->nr_bits;
   @ ensures forward: b->pos >= \old(b->pos);
@@ -777,10 +750,7 @@ int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b)
 		return VBB_E_INVAL;
 	/*@ loop invariant vbb_enc_ok(*e) && e->state == STATE_OPEN;
 	  @ loop invariant b->pos >= \at(b->pos, Pre);
-	  @ loop assigns e->cur, e->len, e->word_unit, e->word, e->rec_words, e->rec_order,
-	  @   e->rec_pfn,
-	  @   e->rec, e->last, e->msg,
-	  @   e->start_pfn, e->nr_words, e->format, e->plan, e->nr_put, b->pos;
+	  @ loop assigns VBB_ENC_OPEN_OF(e), e->nr_put, b->pos;
 	  @ loop variant b->nr_bits + 128 - b->pos;
 	  @*/
 	while (b->pos < b->nr_bits) {
@@ -796,7 +766,7 @@ int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b)
 		}
 		n = vbb_ctz64(v);
 		r.pfn = b->pfn + b->pos + n;
-		r.nr_pages = vbb_ones64(v, n);
+		r.nr_pages = vbb_run64(v, n);
 		b->pos += n + r.nr_pages;
 		/*@ loop invariant r.pfn + r.nr_pages == b->pfn + b->pos && n <= 64;
 		  @ loop invariant r.nr_pages >= 1 && b->pos <= b->nr_bits + 128;
@@ -822,7 +792,7 @@ int vbb_enc_put_bitmap(struct vbb_enc *e, struct vbb_bitmap *b)
 }
 
 /*@ requires \valid(e) && vbb_enc_ok(*e);
-  @ assigns e->cur.idx, e->cur.off, e->cur.left, e->len;
+  @ assigns VBB_ENC_POS_OF(e);
   @ ensures ok: vbb_enc_ok(*e);
   @*/
 int vbb_enc_put_value(struct vbb_enc *e, vbb_u64 value)
@@ -858,9 +828,7 @@ static bool vbb_cfg_valid(const struct vbb_enc_cfg *cfg)
 
 /*@ requires \valid(e) && vbb_segs(seg, nr_segs) && vbb_writable(seg, nr_segs);
   @ requires vbb_enc_ok(*e);
-  @ assigns e->state, e->format, e->hdr, e->cur, e->len_max, e->len, e->start_pfn, e->word_unit,
-  @   e->word, e->rec_words, e->nr_put, e->nr_words, e->msg, e->plan.nr_runs, e->plan.late_sum,
-  @   e->plan.kept_sum;
+  @ assigns VBB_ENC_NEXT_OF(e);
   @ ensures ok: vbb_enc_ok(*e);
   @ ensures opened: \result == 0 <==> \old(e->state) == STATE_CLOSED && e->state == STATE_OPEN;
   @ ensures front: \result == 0 && e->format != VBB_FMT_PFNS ==>
@@ -903,10 +871,7 @@ int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t nr_segs)
 
 /*@ requires \valid(e) && \valid_read(cfg) && \separated(e, cfg) && vbb_enc_limit(*cfg);
   @ requires vbb_segs(seg, nr_segs) && vbb_writable(seg, nr_segs);
-  @ assigns e->cfg, e->state, e->format, e->hdr, e->cur, e->len_max, e->len, e->start_pfn,
-  @   e->word_unit,
-  @   e->word, e->rec_words, e->nr_put, e->nr_words, e->msg, e->plan.nr_runs, e->plan.late_sum,
-  @   e->plan.kept_sum;
+  @ assigns e->cfg, VBB_ENC_NEXT_OF(e);
   @ ensures ok: vbb_enc_ok(*e);
   @ ensures opened: \result == 0 ==> e->state == STATE_OPEN;
   @*/

@@ -84,6 +84,43 @@ static inline vbb_u64 vbb_rec_words(const struct vbb_rec *rec)
 	return vbb_run_words(&r) + vbb_bitmap_words(rec->nr_words);
 }
 
+/* Words of a bitmap over [pfn, end) */
+static inline vbb_u64 vbb_words(vbb_u64 pfn, vbb_u64 end, vbb_u32 order)
+{
+	/*@ assert vbb_two(order + 6) == 64 * vbb_two(order); */
+	return end > pfn ? vbb_shr(end - pfn - 1, order + 6) + 1 : 0;
+}
+
+static inline void vbb_late_clear(struct vbb_late *late)
+{
+	late->nr_words = 0;
+	late->pfn = VBB_PFN_END;
+	late->end = 0;
+	late->edges = 0;
+}
+
+static inline void vbb_late_join(struct vbb_late *late, const struct vbb_late *more)
+{
+	late->nr_words = vbb_min(late->nr_words + more->nr_words, VBB_WORDS_MAX);
+	late->edges |= more->edges;
+	late->pfn = vbb_min(late->pfn, more->pfn);
+	late->end = vbb_max(late->end, more->end);
+}
+
+/* Words of the one bitmap that could name all late runs; 0 where there is none that is shorter */
+static inline vbb_u64 vbb_late_bitmap(const struct vbb_late *late)
+{
+	vbb_u64 nr_words;
+
+	/* the whole space has no edge that an order could have */
+	if (!late->nr_words || vbb_ctz64(late->edges) > VIRTIO_BALLOON_REC_ORDER_MAX)
+		return 0;
+	nr_words = vbb_words(late->pfn, late->end, vbb_ctz64(late->edges));
+	if (nr_words > VIRTIO_BALLOON_REC_BITMAP_MAX || 1 + nr_words > late->nr_words)
+		return 0;
+	return nr_words;
+}
+
 static inline void vbb_late_add(struct vbb_late *late, const struct vbb_range *r)
 {
 	vbb_u64 end = vbb_run_end(r);

@@ -89,6 +89,7 @@ static void test_run_of_ones(void **state)
 			assert_int_equal(vbb_ones64(v, b), count_ones(v, b));
 			assert_int_equal(vbb_ones64(v, b), n);
 			v &= ~(vbb_pow2(b) - 1);
+			assert_int_equal(vbb_run64(v, b), n);
 			assert_int_equal(vbb_drop64(v), v & ~mask);
 		}
 	}

@@ -88,7 +88,7 @@ struct vbb_late {
 	vbb_u64 edges;		/* and all their bounds or-ed: zeros below are the order */
 };
 
-/* Runs held back, and what records name them best (lib/plan.c). All private. */
+/* Runs held back (lib/held.c), and what records name them best (lib/plan.c). All private. */
 struct vbb_plan {
 	size_t nr_runs;			/* in run[] */
 	struct vbb_late late_sum;	/* of the late ones */

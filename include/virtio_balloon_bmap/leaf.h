@@ -98,7 +98,13 @@ static inline vbb_u32 vbb_ones64(vbb_u64 v, vbb_u32 b)
 	return ~(v >> b) ? vbb_ctz64(~(v >> b)) : 64;
 }
 
-/* v without its lowest run of set bits: a carry goes through the run */
+/* Length of the lowest run of set bits, which begins at bit b: a carry goes through the run */
+static inline vbb_u32 vbb_run64(vbb_u64 v, vbb_u32 b)
+{
+	return (v + (v & (0 - v)) ? vbb_ctz64(v + (v & (0 - v))) : 64) - b;
+}
+
+/* v without that run */
 static inline vbb_u64 vbb_drop64(vbb_u64 v)
 {
 	return v & (v + (v & (0 - v)));

@@ -17,6 +17,20 @@
 #define VBB_ENC_WORD_OK(e) \
 	vbb_enc_word_ok((e)->word_unit, (e)->word, vbb_enc_order((e)->format, (e)->rec_order))
 
+/* What a call may write that stores a number, adds to a bitmap, writes runs held back, or takes one */
+#define VBB_ENC_POS_OF(e) (e)->cur.idx, (e)->cur.off, (e)->cur.left, (e)->len
+#define VBB_ENC_BITMAP_OF(e) VBB_ENC_POS_OF(e), (e)->word_unit, (e)->word, (e)->msg.nr_bitmaps, \
+	(e)->rec, (e)->rec_pfn, (e)->rec_words, (e)->last
+#define VBB_ENC_RECORDS_OF(e) (e)->cur, (e)->len, (e)->word_unit, (e)->word, (e)->rec_words, \
+	(e)->rec_order, (e)->rec_pfn, (e)->rec, (e)->last, (e)->msg
+#define VBB_ENC_OPEN_OF(e) VBB_ENC_RECORDS_OF(e), (e)->start_pfn, (e)->nr_words, (e)->format, \
+	(e)->plan
+#define VBB_ENC_HELD_OF(e) (e)->plan.run[VBB_ALL], (e)->plan.late[VBB_ALL]
+/* or opens a message */
+#define VBB_ENC_NEXT_OF(e) (e)->state, (e)->format, (e)->hdr, (e)->cur, (e)->len_max, (e)->len, \
+	(e)->start_pfn, (e)->word_unit, (e)->word, (e)->rec_words, (e)->nr_put, (e)->nr_words, \
+	(e)->msg, (e)->plan.nr_runs, (e)->plan.late_sum, (e)->plan.kept_sum
+
 /*@ predicate vbb_enc_buf(struct vbb_cur c, integer len, integer len_max) =
   @   vbb_cur_ok(c) && vbb_writable(c.seg, c.nr_segs) &&
   @   0 <= len <= len_max <= VIRTIO_BALLOON_BMAP_LEN_MAX && len_max - len <= c.left;

@@ -115,6 +115,12 @@ static inline vbb_u64 vbb_sub(vbb_u64 a, vbb_u64 b);
   @*/
 static inline vbb_u32 vbb_ones64(vbb_u64 v, vbb_u32 b);
 
+/*@ requires v != 0 && b == vbb_lowest(v);
+  @ assigns \nothing;
+  @ ensures 1 <= \result && b + \result <= 64;
+  @*/
+static inline vbb_u32 vbb_run64(vbb_u64 v, vbb_u32 b);
+
 /*@ assigns \nothing;
   @ ensures v != 0 ==> \result < v;
   @ ensures v == 0 ==> \result == 0;

@@ -154,6 +154,36 @@ static inline vbb_u32 vbb_run_words(const struct vbb_range *r);
   @*/
 static inline vbb_u64 vbb_rec_words(const struct vbb_rec *rec);
 
+/*@ requires pfn <= 0x400000000000000 && end <= VBB_PFN_END;
+  @ requires order <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @ assigns \nothing;
+  @ ensures none: end <= pfn ==> \result == 0;
+  @ ensures some: end > pfn ==> 1 <= \result <= VBB_PFN_END &&
+  @   \result * (64 * vbb_two(order)) < end - pfn + 64 * vbb_two(order);
+  @*/
+static inline vbb_u64 vbb_words(vbb_u64 pfn, vbb_u64 end, vbb_u32 order);
+
+/*@ requires \valid(late);
+  @ assigns *late;
+  @ ensures late->nr_words == 0 && vbb_late_ok(*late);
+  @*/
+static inline void vbb_late_clear(struct vbb_late *late);
+
+/*@ requires \valid(late) && \valid_read(more) && \separated(late, more);
+  @ requires vbb_late_ok(*late) && vbb_late_ok(*more);
+  @ assigns *late;
+  @ ensures vbb_late_ok(*late);
+  @*/
+static inline void vbb_late_join(struct vbb_late *late, const struct vbb_late *more);
+
+/*@ requires \valid_read(late) && vbb_late_ok(*late);
+  @ assigns \nothing;
+  @ ensures \result <= VIRTIO_BALLOON_REC_BITMAP_MAX;
+  @ ensures \result != 0 ==> \result < late->nr_words && late->edges != 0 &&
+  @   vbb_lowest(late->edges) <= VIRTIO_BALLOON_REC_ORDER_MAX;
+  @*/
+static inline vbb_u64 vbb_late_bitmap(const struct vbb_late *late);
+
 /*@ requires \valid(late) && \valid_read(r) && \separated(late, r);
   @ requires vbb_late_ok(*late) && vbb_range_ok(*r);
   @ assigns *late;
