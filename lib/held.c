@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /*
- * Runs of pages held back: in order, disjoint, and which of them came since words were last counted.
- * What records they get is decided in plan.c.
+ * Runs of pages held back: in order, disjoint, and which of them came since words were last
+ * counted. What records they get is decided in plan.c.
  */
 #include "plan.h"
 

@@ -7,7 +7,7 @@
 
 #define VBB_NEVER (1u << 30)
 
-/* During a walk: the step to no open bitmap, the one to an open one above it, each with its origin */
+/* During a walk: the step to no open bitmap, above it that to an open one; each with its origin */
 enum {
 	STEP_KIND = 7,
 	STEP_FROM_OPEN = 8,

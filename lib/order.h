@@ -104,11 +104,11 @@ vbb_u32 vbb_plan_walk(struct vbb_plan *p, vbb_u32 word);
 
 /*
  * What no plan can take less than, in 64ths of words. All runs begin and end at multiples of the
- * unit at hand. Where one begins or ends at an odd multiple, the unit inside can only be named by itself,
- * at the end of an extent, or by a bitmap of this unit or less. Let those units be points. Points
- * that one bitmap names one after the other cost at least a word for 64 units of way between them;
- * any others a word each. So all of them together cost a word and, for each way from one to the
- * next, a 64th of it, but a word at most.
+ * unit at hand. Where one begins or ends at an odd multiple, the unit inside can only be named by
+ * itself, at the end of an extent, or by a bitmap of this unit or less. Let those units be points.
+ * Points that one bitmap names one after the other cost at least a word for 64 units of way between
+ * them; any others a word each. So all of them together cost a word and, for each way from one to
+ * the next, a 64th of it, but a word at most.
  */
 /*@ requires \valid_read(p) && vbb_plan_ok(*p) && p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
   @ assigns \nothing;

@@ -7,8 +7,8 @@
  * name only whole units, so runs may be left over at one end: for bitmaps of lower order, or for a
  * record of their own. The orders at which no run begins or ends need no look.
  *
- * The best bitmaps at one order are found by a walk over the runs (order.h), which must know the price
- * of what it leaves to other orders. So it is done three times:
+ * The best bitmaps at one order are found by a walk over the runs (order.h), which must know the
+ * price of what it leaves to other orders. So it is done three times:
  *  1. From the highest order down, to find where bitmaps may help, and a run's share in them; that
  *     finer ones will take most of what is left over at ends is taken for granted.
  *  2. From the lowest order up, each one on what the one before left over: those are real bitmaps.

@@ -17,7 +17,7 @@
 #define VBB_ENC_WORD_OK(e) \
 	vbb_enc_word_ok((e)->word_unit, (e)->word, vbb_enc_order((e)->format, (e)->rec_order))
 
-/* What a call may write that stores a number, adds to a bitmap, writes runs held back, or takes one */
+/* What a call may write that stores a number, adds to a bitmap, writes held runs, or takes one */
 #define VBB_ENC_POS_OF(e) (e)->cur.idx, (e)->cur.off, (e)->cur.left, (e)->len
 #define VBB_ENC_BITMAP_OF(e) VBB_ENC_POS_OF(e), (e)->word_unit, (e)->word, (e)->msg.nr_bitmaps, \
 	(e)->rec, (e)->rec_pfn, (e)->rec_words, (e)->last
