@@ -67,7 +67,6 @@ static const struct guest {
 };
 
 #define MAX_REPS 100
-#define MAX_WAYS 9
 
 /* What 32-bit frames can name */
 #define MAX_PAGES ((vbb_u64)1 << 32)
@@ -266,8 +265,8 @@ static int run_case(struct bench *b, const char *name, const char *what, vbb_u64
 		    unsigned int nr_reps)
 {
 	struct json_object *o, *ways;
-	struct figures f[MAX_WAYS];
-	unsigned int nr_times[MAX_WAYS], rep;
+	struct figures f[VBB_BENCH_MAX_WAYS];
+	unsigned int nr_times[VBB_BENCH_MAX_WAYS], rep;
 	vbb_u64 nr_free = 0;
 	char size[24];
 	size_t i;

@@ -54,6 +54,7 @@ struct vbb_bench_way {
 /* The first is what the others are held against. */
 extern const struct vbb_bench_way vbb_bench_ways[];
 extern const size_t vbb_bench_nr_ways;
+#define VBB_BENCH_MAX_WAYS 10
 
 /* Give all runs of a message of ours. Return: as decode */
 int vbb_bench_decode(struct vbb_dec *dec, vbb_u8 *buf, size_t len, struct vbb_bench_out *out);
@@ -64,6 +65,7 @@ vbb_u64 vbb_bench_read(const vbb_u8 *buf, size_t len);
 #ifdef VBB_HAVE_ROARING
 size_t vbb_bench_roaring_encode(struct vbb_bench_wire *w, struct vbb_bench_set *set);
 int vbb_bench_roaring_decode(struct vbb_bench_wire *w, size_t len, struct vbb_bench_out *out);
+int vbb_bench_roaring_decode_runs(struct vbb_bench_wire *w, size_t len, struct vbb_bench_out *out);
 #endif
 
 /* The rest of a run that was begun, or the next run; false: none is left */

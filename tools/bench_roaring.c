@@ -42,9 +42,14 @@ size_t vbb_bench_roaring_encode(struct vbb_bench_wire *w, struct vbb_bench_set *
 	return len;
 }
 
+static roaring_bitmap_t *load(const struct vbb_bench_wire *w, size_t len)
+{
+	return roaring_bitmap_portable_deserialize_safe((const char *)w->buf, len);
+}
+
 int vbb_bench_roaring_decode(struct vbb_bench_wire *w, size_t len, struct vbb_bench_out *out)
 {
-	roaring_bitmap_t *b = roaring_bitmap_portable_deserialize_safe((const char *)w->buf, len);
+	roaring_bitmap_t *b = load(w, len);
 	roaring_uint32_iterator_t *it = b ? roaring_create_iterator(b) : NULL;
 	vbb_u64 pfn = 0, end = 0;
 	uint32_t page[1024], nr, i;
@@ -59,4 +64,33 @@ int vbb_bench_roaring_decode(struct vbb_bench_wire *w, size_t len, struct vbb_be
 	if (b)
 		roaring_bitmap_free(b);
 	return it ? 0 : -1;
+}
+
+/* From run to run: where one ends is the first page of what is not in the set, and the other way. */
+int vbb_bench_roaring_decode_runs(struct vbb_bench_wire *w, size_t len, struct vbb_bench_out *out)
+{
+	roaring_bitmap_t *b = load(w, len);
+	vbb_u64 past = b ? (vbb_u64)roaring_bitmap_maximum(b) + 1 : 0, end;
+	roaring_bitmap_t *gaps = b ? roaring_bitmap_flip(b, 0, past) : NULL;
+	roaring_uint32_iterator_t *it = gaps ? roaring_create_iterator(b) : NULL;
+	roaring_uint32_iterator_t *gap = it ? roaring_create_iterator(gaps) : NULL;
+	bool more = gap && it->has_value;
+
+	while (more) {
+		end = past;
+		if (roaring_move_uint32_iterator_equalorlarger(gap, it->current_value))
+			end = gap->current_value;
+		vbb_bench_give(out, it->current_value, end - it->current_value);
+		more = end < past && roaring_move_uint32_iterator_equalorlarger(it, (uint32_t)end);
+	}
+	more = gap;
+	if (gap)
+		roaring_free_uint32_iterator(gap);
+	if (it)
+		roaring_free_uint32_iterator(it);
+	if (gaps)
+		roaring_bitmap_free(gaps);
+	if (b)
+		roaring_bitmap_free(b);
+	return more ? 0 : -1;
 }

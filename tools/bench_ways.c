@@ -261,7 +261,10 @@ const struct vbb_bench_way vbb_bench_ways[] = {
 #ifdef VBB_HAVE_ROARING
 	{ "CRoaring", "run-optimised, serialised whole; pages iterated", vbb_bench_roaring_encode,
 	  vbb_bench_roaring_decode },
+	{ "CRoaring-runs", "the same; ends of runs searched", vbb_bench_roaring_encode,
+	  vbb_bench_roaring_decode_runs },
 #endif
 };
 
 const size_t vbb_bench_nr_ways = ARRAY_SIZE(vbb_bench_ways);
+_Static_assert(ARRAY_SIZE(vbb_bench_ways) <= VBB_BENCH_MAX_WAYS, "figures of a case have room");

@@ -11,7 +11,8 @@ import sys
 from demo_common import bars, gnuplot, quote
 
 MANY = 1000    # runs, from which on what a message costs by itself does not count
-BARS = ("plan", "quick", "bitmap", "old-format", "frames", "bit-by-bit", "find-next-bit", "CRoaring")
+BARS = ("plan", "quick", "bitmap", "old-format", "frames", "bit-by-bit", "find-next-bit", "CRoaring",
+        "CRoaring-runs")
 DENSE = ("fragmented-2", "random-0.5")
 
 
@@ -66,7 +67,8 @@ def table(rows):
 
 
 OURS = ("plan", "quick")
-OTHERS = (("CRoaring", "CRoaring"), ("old-format", "array of frames, checked as ours is"), ("frames", "array of frames, bare loop"))
+OTHERS = (("CRoaring", "CRoaring, page by page"), ("CRoaring-runs", "CRoaring, from run to run"),
+          ("old-format", "array of frames, checked as ours is"), ("frames", "array of frames, bare loop"))
 
 
 def mark(value, reached, digits=2):
@@ -105,6 +107,7 @@ TAKES = {
     "quick": "no room for runs that come in another order: they are held back, some nanoseconds each, so that a message may have them.",
     "bitmap": "no empty words: where runs are far apart, a bitmap's time goes into words without any run.",
     "CRoaring": "no search, as above.",
+    "CRoaring-runs": "no search, as above.",
     "old-format": "no search, as above; and where pages lie alone, no runs: there is one to be held back for each frame.",
     "frames": "no checks, and pages that lie alone: a frame is one store and one load in these loops, which trust all they read.",
     "size": "a plan of all runs together; the encoder sees so many at a time as it has memory for (VBB_ENC_NR_PENDING).",
