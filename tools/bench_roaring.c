@@ -66,7 +66,7 @@ int vbb_bench_roaring_decode(struct vbb_bench_wire *w, size_t len, struct vbb_be
 	return it ? 0 : -1;
 }
 
-/* From run to run: where one ends is the first page of what is not in the set, and the other way. */
+/* From run to run: where one ends, the next page that is not in the set is, and the other way. */
 int vbb_bench_roaring_decode_runs(struct vbb_bench_wire *w, size_t len, struct vbb_bench_out *out)
 {
 	roaring_bitmap_t *b = load(w, len);

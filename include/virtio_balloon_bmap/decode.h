@@ -65,7 +65,7 @@ struct vbb_dec {
  *
  * Loads each byte of the header once. After a failure @d gives no run.
  *
- * Spec: "Page message" and "Malformed messages".
+ * Spec: 3.1 "Any message" and 3.5 "Malformed messages".
  *
  * Return: 0; the peer's fault: VBB_E_SHORT, VBB_E_LEN, VBB_E_LEN_MAX, VBB_E_LEN_EMPTY,
  * VBB_E_LEN_ALIGN, VBB_E_CMD, VBB_E_PAGE_SHIFT, VBB_E_FLAG, VBB_E_FORMAT, VBB_E_REQ_ID,

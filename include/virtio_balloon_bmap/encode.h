@@ -39,7 +39,7 @@ struct vbb_enc_cfg {
 #define VBB_ENC_NR_PENDING 1024
 
 /**
- * VBB_ENC_BOUND() - bytes of a message that is sure to take so many runs, format RECORDS or AUTO
+ * VBB_ENC_BOUND() - bytes of a message that is sure to take so many runs: RECORDS, AUTO, QUICK
  * @nr_ranges: runs, whatever they are and in whatever order; at most 2^15 (above, the payload's own
  *     limit may bind)
  */
@@ -63,7 +63,7 @@ struct vbb_msg {
 	vbb_u64 nr_bitmaps;
 	/** @nr_extents: records: extents */
 	vbb_u64 nr_extents;
-	/** @format: the one VBB_FMT_* that it has */
+	/** @format: the one VBB_FMT_* that it has, never AUTO or QUICK */
 	vbb_u32 format;
 };
 
@@ -179,7 +179,8 @@ VBB_PUBLIC int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t
  * out shortest where runs come in ascending order; then a RECORDS message has at most 1.10 times
  * the fewest words possible, plus one (held by tests/test_plan.c, not proved). An AUTO message of
  * more than VBB_ENC_NR_PENDING runs, in a buffer that VBB_ENC_BOUND() gives for more, is always
- * RECORDS: 1 in 62 longer than a BITMAP at most, where that would be shorter.
+ * RECORDS: 1 in 62 longer than a BITMAP at most, where that would be shorter. Of QUICK none of this
+ * is promised but that what is taken finds room.
  * The work of a call is bounded by VBB_ENC_NR_PENDING and by what it writes, not by what was put
  * before.
  *

@@ -35,7 +35,7 @@ struct vbb_req {
  * @nr_segs: how many
  * @used_len: the used length in bytes, as the device said it
  *
- * Spec: "Host requests". Whether the command is known is for the caller to say: it answers
+ * Spec: 5.1 "Requests". Whether the command is known is for the caller to say: it answers
  * UNSUPPORTED, which is no fault of the host.
  *
  * Return: 0; VBB_E_LEN where @used_len is not 16 or 32, or more than the buffer has; VBB_E_REQ_ID
