@@ -30,6 +30,7 @@
 #define qatomic_read(ptr) (*(ptr))
 #define g_new(type, n) ((type *)malloc((n) * sizeof(type)))
 #define g_free(ptr) free(ptr)
+#define qatomic_set(ptr, v) (*(ptr) = (v))
 
 #define QSIMPLEQ_HEAD(name, type) struct name { struct type *first; }
 #define QSIMPLEQ_ENTRY(type) struct { struct type *next; }
@@ -52,6 +53,7 @@ int64_t get_clock(void);
 
 typedef struct QemuMutex {
 	bool held;
+	unsigned int nr_taken;
 } QemuMutex;
 
 /* All tests have one thread: who takes a lock twice would wait for ever. */
@@ -59,6 +61,7 @@ static inline QemuMutex *stub_lock(QemuMutex *m)
 {
 	assert(!m->held);
 	m->held = true;
+	m->nr_taken++;
 	return m;
 }
 
@@ -69,7 +72,7 @@ static inline void stub_unlock(QemuMutex **m)
 
 #define QEMU_LOCK_GUARD(m) \
 	__attribute__((cleanup(stub_unlock), unused)) QemuMutex *guard_ = stub_lock(m)
-#define qemu_mutex_init(m) ((m)->held = false)
+#define qemu_mutex_init(m) ((m)->held = false, (m)->nr_taken = 0)
 #define qemu_mutex_destroy(m) assert(!(m)->held)
 #define qemu_mutex_iothread_locked() stub_bql
 
@@ -91,6 +94,14 @@ static inline QEMUBH *qemu_bh_new_guarded(void (*cb)(void *opaque), void *opaque
 
 #define qemu_bh_schedule(bh) ((bh)->scheduled = true)
 #define qemu_bh_delete(bh) free(bh)
+
+/* A function that a thread of a pool is to call, and what is called here behind it */
+void thread_pool_submit_aio(void *pool, int (*func)(void *opaque), void *arg,
+			    void (*cb)(void *opaque, int ret), void *opaque);
+
+#define aio_get_thread_pool(ctx) NULL
+#define rcu_register_thread() ((void)0)
+#define rcu_unregister_thread() ((void)0)
 
 /* --- Memory, as the guest sees it */
 
@@ -169,6 +180,8 @@ typedef struct VirtQueue VirtQueue;
 typedef struct QEMUTimer QEMUTimer;
 typedef struct Property Property;
 
+#define timer_mod(timer, ns) ((void)(timer))
+
 #define OBJECT_DECLARE_SIMPLE_TYPE(type, name) typedef struct type type;
 #define VIRTIO_DEVICE(dev) (&(dev)->parent_obj.vdev)
 #define DEVICE(dev) (&VIRTIO_DEVICE(dev)->qdev)
@@ -217,6 +230,7 @@ extern bool stub_postcopy;
 /* --- Properties, which a test sets and gets by name */
 
 typedef struct Object Object;
+extern int stub_nr_refs;
 typedef const char Error;
 
 typedef struct Visitor {
@@ -234,6 +248,8 @@ void object_property_add(Object *obj, const char *name, const char *type,
 bool visit_type_uint64(Visitor *v, const char *name, uint64_t *value, Error **errp);
 
 #define OBJECT(dev) ((Object *)(dev))
+#define object_ref(obj) stub_nr_refs++
+#define object_unref(obj) stub_nr_refs--
 #define VIRTIO_BALLOON_BMAP(obj) ((VirtIOBalloonBmap *)(obj))
 #define error_setg(errp, text) (*(errp) = (text))
 

@@ -369,6 +369,12 @@ class Queue:
         (index,) = struct.unpack("<H", self.machine.read(self.used + 2, 2))
         return (index - self.next_used) & 0xffff
 
+    def given_back(self, first):
+        """The ids of all chains given back from a place in the ring on."""
+        count = (self.next_used + self.pending() - first) & 0xffff
+        slots = (self.used + 4 + 8 * ((first + i) % QUEUE_SIZE) for i in range(count))
+        return [struct.unpack("<I", self.machine.read(slot, 4))[0] for slot in slots]
+
     def get(self, timeout=10):
         """Takes the next chain that the device gives back: its id and length."""
         deadline = time.monotonic() + timeout
@@ -423,9 +429,10 @@ class Peer:
             check(head not in self.parked, "a request")
 
     def answer(self, message):
-        self.queue.put([(self.machine.buffer(message), len(message))])
-        count = self.machine.property("answers")
-        poll(lambda: self.machine.property("answers") >= count, 5, "the answer is not read")
+        """Answers, and waits until all that the answer says is applied."""
+        first = self.queue.next_used + self.queue.pending()
+        head = self.queue.put([(self.machine.buffer(message), len(message))])
+        poll(lambda: head in self.queue.given_back(first), 30, "the answer is not applied")
 
     def unused(self, ident, runs, flag=CONT):
         self.answer(extents(runs, cmd=GET_UNUSED_PAGES, req_id=ident, flag=flag))

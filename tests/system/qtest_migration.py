@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 """Migrations between two real QEMUs with our device, moment by moment; part of test_qemu.py."""
 
+import fcntl
+import socket
 import struct
+import termios
 import time
 
 from harness import MIB, QmpError
@@ -290,6 +293,37 @@ def test_stopped(rig):
     poll(lambda: machine.property("faults") == {"REQ_STALE": 1}, 5, "the answer is not dropped")
 
 
+def unread(connection):
+    return struct.unpack("i", fcntl.ioctl(connection, termios.FIONREAD, bytes(4)))[0]
+
+
+# DEV-13
+def test_stalled(rig):
+    """While the network takes no more an answer waits for migration, and nobody for the answer."""
+    migration, peer = filled(rig)
+    source = migration.source
+    path = f"{source.folder}/stalled"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        source.qmp.execute("migrate-set-parameters", **{"max-bandwidth": 0})
+        source.qmp.execute("migrate", uri=f"unix:{path}")
+        connection, _ = listener.accept()
+        with connection:
+            _, ident, _, _ = peer.next()
+            before = -1
+            while (now := unread(connection)) != before or not now:
+                before = now
+                time.sleep(0.2)
+            message = extents([(DATA, 64)], cmd=GET_UNUSED_PAGES, req_id=ident)
+            source.requests.put([(source.buffer(message), len(message))])
+            check(source.qmp.execute("query-status")["running"], "not served")
+            check(source.property("unused-bytes") == 0, "applied")
+            source.qmp.execute("migrate_cancel")
+            poll(lambda: migration.info()["status"] == "cancelled", 20, "not cancelled")
+    no_faults(source)
+
+
 def test_busy(rig):
     """A guest that is busy is asked again at the next collection, not sooner."""
     migration, peer = filled(rig)
@@ -444,5 +478,5 @@ def test_drop_cache(rig):
 
 
 TESTS = (test_unused, test_later_write, test_late_answer, test_silent, test_nonsense, test_long_answer,
-         test_cancelled, test_stopped, test_busy, test_migrate_message, test_there_and_back,
+         test_cancelled, test_stopped, test_stalled, test_busy, test_migrate_message, test_there_and_back,
          test_postcopy, test_postcopy_inflate, test_switched_off, test_snapshot, test_drop_cache)

@@ -7,6 +7,7 @@
     (QEMU_VERSION_MAJOR > (major) || \
      (QEMU_VERSION_MAJOR == (major) && QEMU_VERSION_MINOR >= (minor)))
 
+#include "block/thread-pool.h"
 #include "exec/target_page.h"
 #include "hw/qdev-properties.h"
 #include "migration/misc.h"
@@ -35,6 +36,15 @@
 /* Whether this thread has the big lock */
 #if !QEMU_SINCE(9, 0)
 #define bql_locked      qemu_mutex_iothread_locked
+#endif
+
+/* Calls a function in a thread of the main loop's pool, then another here */
+#if QEMU_SINCE(8, 1)
+#define pool_submit     thread_pool_submit_aio
+#else
+#define pool_submit(...) \
+    thread_pool_submit_aio(aio_get_thread_pool(qemu_get_aio_context()), \
+                           __VA_ARGS__)
 #endif
 
 /* A list of properties, and how it ends */

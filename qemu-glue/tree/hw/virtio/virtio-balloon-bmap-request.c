@@ -4,14 +4,17 @@
  *
  * After each collection of the log of writes the guest is asked for pages that
  * it does not use; what it answers before the next collection is left out of
- * the migration. Nothing waits for it: answers are applied as they come, in
- * the main loop, while the migration thread sends.
+ * the migration. Nothing waits for it: answers are read as they come, in the
+ * main loop, and applied in a thread of a pool, while the migration thread
+ * sends. That one keeps its bitmap to itself for as long as the network takes
+ * no more, so who waits for it must not have the big lock.
  */
 #include "qemu/osdep.h"
 #include "qemu/units.h"
 #include "qemu/iov.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
+#include "qemu/rcu.h"
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "virtio-balloon-bmap-compat.h"
@@ -21,7 +24,7 @@
 #define DECODE_STEPS    1024
 #define ARM_LEN_MAX     (1 * GiB)
 
-/* Some 1 ms of counting and clearing bits: a step of what is left out */
+/* Some 1 ms of counting and clearing bits: one hint */
 #define LEAVE_OUT_LEN_MAX   (64 * GiB)
 
 #define ARM_NS          (1 * SCALE_MS)
@@ -170,6 +173,13 @@ static void requests_bh(void *opaque)
     go_on(dev);
 }
 
+/* The last hint was given, if there was one on its way. */
+static void stop_hints(VBMapRequests *r)
+{
+    QEMU_LOCK_GUARD(&r->hint_lock);
+    qatomic_set(&r->may_hint, false);
+}
+
 /*
  * Called by the migration thread, with the big lock or without it. The pages
  * of an answer are taken out of what was collected before the question; so the
@@ -193,6 +203,7 @@ static int precopy_notified(NotifierWithReturn *n, void *data NOTIFIER_ERRP)
     case PRECOPY_NOTIFY_CLEANUP:
         r->wanted = false;
         vbb_host_forget(&r->host);
+        stop_hints(r);
         break;
     default:
         return 0;
@@ -248,6 +259,7 @@ void vbmap_request_begin(VBMapQueue *q)
     int verdict;
 
     QEMU_LOCK_GUARD(&r->lock);
+    r->nr_hints = 0;
     if (vbmap_park(dev, elem)) {
         q->elem = NULL;
         go_on_soon(r);
@@ -274,18 +286,64 @@ void vbmap_request_begin(VBMapQueue *q)
     }
 }
 
-/*
- * A run of unused pages, or what is left of it: a call a block of RAM, for all
- * that but the largest guests name. Returns the work: the bytes of bits.
- */
-static uint64_t leave_out(VBMapQueue *q)
+/* In a thread of the pool, without any other lock */
+static int give_hints(void *opaque)
 {
-    VBMapCounters *c = &q->dev->counters;
+    VirtIOBalloonBmap *dev = opaque;
+    VBMapRequests *r = &dev->requests;
+    unsigned int i;
+
+    rcu_register_thread();
+    for (i = 0; i < r->nr_hints; i++) {
+        QEMU_LOCK_GUARD(&r->hint_lock);
+        if (!qatomic_read(&r->may_hint)) {
+            break;
+        }
+        qemu_guest_free_page_hint(r->hints[i].addr, r->hints[i].len);
+        r->hinted_len += r->hints[i].len;
+    }
+    rcu_unregister_thread();
+    return 0;
+}
+
+/* In the main loop again: the queue goes on, if it is still there. */
+static void hints_given(void *opaque, int ret)
+{
+    VirtIOBalloonBmap *dev = opaque;
+    VBMapRequests *r = &dev->requests;
+
+    dev->counters.unused_bytes += r->hinted_len;
+    r->hinted_len = 0;
+    r->nr_hints = 0;
+    dev->request.waits = false;
+    if (dev->request.timer) {
+        timer_mod(dev->request.timer, 0);
+    }
+    object_unref(OBJECT(dev));
+}
+
+/* The queue waits until the hints are given. */
+static void send_hints(VirtIOBalloonBmap *dev)
+{
+    qatomic_set(&dev->requests.may_hint, true);
+    dev->request.waits = true;
+    object_ref(OBJECT(dev));
+    pool_submit(give_hints, dev, hints_given, dev);
+}
+
+/*
+ * A run of unused pages, or what is left of it: a hint a block of RAM, for all
+ * that but the largest guests name. No memory is unplugged while a machine
+ * migrates.
+ */
+static void leave_out(VBMapQueue *q)
+{
+    VBMapRequests *r = &q->dev->requests;
     struct vbb_span whole;
     VBMapPiece piece;
 
     if (!vbmap_piece_get(&piece, &q->rest, LEAVE_OUT_LEN_MAX)) {
-        return 0;
+        return;
     }
     whole = (struct vbb_span){ piece.offset, piece.span.len };
     /* some blocks do not migrate */
@@ -293,11 +351,11 @@ static uint64_t leave_out(VBMapQueue *q)
         vbb_span_shrink(&whole, 0, qemu_target_page_bits())) {
         trace_virtio_balloon_bmap_unused(qemu_ram_get_idstr(piece.block),
                                          whole.gpa, whole.len);
-        c->unused_bytes += whole.len;
-        qemu_guest_free_page_hint(piece.block->host + whole.gpa, whole.len);
+        r->hints[r->nr_hints++] = (VBMapHint){
+            piece.block->host + whole.gpa, whole.len
+        };
     }
     vbmap_piece_put(&piece);
-    return piece.span.len >> (qemu_target_page_bits() + 3);
 }
 
 /* The next run or value; returns as vbb_dec_next(). */
@@ -335,11 +393,21 @@ uint64_t vbmap_request_step(VBMapQueue *q)
         vbmap_queue_end(q, 0);
         return 0;
     }
+    if (r->nr_hints == VBMAP_NR_HINTS) {
+        send_hints(q->dev);
+        return 0;
+    }
     if (q->rest.len) {
-        return leave_out(q);
+        leave_out(q);
+        return 0;
     }
     err = apply(q);
     if (err > 0 || err == VBB_E_BUDGET) {
+        return 0;
+    }
+    if (r->nr_hints) {
+        /* the end is seen again, behind them */
+        send_hints(q->dev);
         return 0;
     }
     if (err) {
@@ -399,6 +467,7 @@ void vbmap_requests_init(VirtIOBalloonBmap *dev)
     VBMapRequests *r = &dev->requests;
 
     qemu_mutex_init(&r->lock);
+    qemu_mutex_init(&r->hint_lock);
     QSIMPLEQ_INIT(&r->parked);
     vbb_host_init(&r->host, 1);
     r->precopy.notify = precopy_notified;
@@ -410,6 +479,7 @@ void vbmap_requests_init(VirtIOBalloonBmap *dev)
 
 void vbmap_requests_finalize(VirtIOBalloonBmap *dev)
 {
+    qemu_mutex_destroy(&dev->requests.hint_lock);
     qemu_mutex_destroy(&dev->requests.lock);
 }
 
@@ -440,6 +510,8 @@ void vbmap_requests_reset(VirtIOBalloonBmap *dev)
 
     QEMU_LOCK_GUARD(&r->lock);
     vbb_host_reset(&r->host);
+    /* one may be on its way, as a write may be that a log will tell of */
+    qatomic_set(&r->may_hint, false);
     while ((parked = QSIMPLEQ_FIRST(&r->parked))) {
         QSIMPLEQ_REMOVE_HEAD(&r->parked, next);
         virtqueue_detach_element(dev->request.vq, parked->elem, 0);

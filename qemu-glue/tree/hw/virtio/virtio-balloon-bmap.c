@@ -71,7 +71,7 @@ void vbmap_queue_work(VBMapQueue *q)
     uint64_t len;
     int i;
 
-    while (VIRTIO_DEVICE(q->dev)->vm_running && queue_pop(q)) {
+    while (VIRTIO_DEVICE(q->dev)->vm_running && !q->waits && queue_pop(q)) {
         if (past_ns >= SLICE_NS) {
             timer_mod(q->timer,
                       qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + PAUSE_NS);
@@ -82,8 +82,8 @@ void vbmap_queue_work(VBMapQueue *q)
             q->rest.len = 0;
             q->begin(q);
         }
-        for (i = 0, len = 0;
-             q->elem && i < STEPS_PER_LOOK && len < WORK_PER_LOOK; i++) {
+        for (i = 0, len = 0; q->elem && !q->waits &&
+             i < STEPS_PER_LOOK && len < WORK_PER_LOOK; i++) {
             len += q->step(q);
         }
         past_ns = get_clock() - begin_ns;

@@ -28,6 +28,7 @@ struct VBMapQueue {
     VBMapQueue **on_cpu;            /* what that CPU is to work on, or NULL */
     VirtQueueElement *elem;         /* the message at hand, or NULL */
     bool begun;                     /* its header was looked at */
+    bool waits;                     /* nothing is done but elsewhere, for it */
     struct vbb_dec dec;             /* it */
     struct vbb_span rest;           /* the run at hand: what is left of it */
     /* looks at the header; ends the message where that is all there is to do */
@@ -48,6 +49,14 @@ typedef struct VBMapParked {
     QSIMPLEQ_ENTRY(VBMapParked) next;
 } VBMapParked;
 
+#define VBMAP_NR_HINTS  1024
+
+/* Memory of the guest's that migration may leave out */
+typedef struct VBMapHint {
+    void *addr;
+    uint64_t len;                   /* bytes */
+} VBMapHint;
+
 /* What the host asks of the guest */
 typedef struct VBMapRequests {
     QSIMPLEQ_HEAD(, VBMapParked) parked;
@@ -63,6 +72,13 @@ typedef struct VBMapRequests {
     struct vbb_host host;
     bool wanted;                    /* GET_UNUSED_PAGES is to be asked */
     struct vbb_span unarmed;        /* where writes are not logged anew yet */
+
+    /* of the answer at hand; while the queue waits, a thread's to give */
+    VBMapHint hints[VBMAP_NR_HINTS];
+    unsigned int nr_hints;
+    uint64_t hinted_len;            /* bytes in those given */
+    QemuMutex hint_lock;            /* held over a hint, or under lock */
+    bool may_hint;                  /* there was no collection since */
 } VBMapRequests;
 
 /* In bytes, runs and messages, since the device was made */
