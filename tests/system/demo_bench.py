@@ -110,7 +110,7 @@ TAKES = {
     "CRoaring-runs": "no search, as above.",
     "old-format": "no search, as above; and where pages lie alone, no runs: there is one to be held back for each frame.",
     "frames": "no checks, and pages that lie alone: a frame is one store and one load in these loops, which trust all they read.",
-    "size": "a plan of all runs together; the encoder sees so many at a time as it has memory for (VBB_ENC_NR_PENDING).",
+    "size": "a search over all orders at once, with thousands of ways in hand (tests/fewest.c); a plan settles one after the other.",
     "16T": "no search, as above.",
 }
 
