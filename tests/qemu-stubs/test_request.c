@@ -448,8 +448,13 @@ static void start(void)
 
 static void stop(void)
 {
+	unsigned int nr_taken;
+
 	step_all();
+	nr_taken = dev.requests.hint_lock.nr_taken;
 	vbmap_requests_unrealize(&dev);
+	/* a hint that is on its way is waited for, while there still is who tells of collections */
+	assert_true(dev.requests.hint_lock.nr_taken > nr_taken);
 	vbmap_requests_finalize(&dev);
 	assert_true(!stub_precopy && !stub_nr_refs);
 	assert_int_equal(dev.counters.unused_bytes, nr_hinted);

@@ -496,6 +496,8 @@ void vbmap_requests_unrealize(VirtIOBalloonBmap *dev)
 {
     VBMapRequests *r = &dev->requests;
 
+    /* we are not told of the next collection */
+    stop_hints(r);
     precopy_remove_notifier(&r->precopy);
     qemu_bh_delete(r->bh);
     r->bh = NULL;
