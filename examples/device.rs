@@ -85,6 +85,23 @@ fn inflate(mem: &Memory, segs: &[Seg], nr_pages: &mut u64) -> Result<(), Box<dyn
     Ok(())
 }
 
+/// All runs of a message, and the fault that ended it, a few of them at a time
+fn listed(segs: &[Seg]) -> (Vec<Range>, Option<vbb::Error>) {
+    let mut room = [Range::default(); 3];
+    let mut all = Vec::new();
+
+    match Decoder::new(&DecoderConfig::balloon(true, 0), segs) {
+        Err(fault) => (all, Some(fault)),
+        Ok(mut message) => loop {
+            match message.runs(&mut room) {
+                Ok([]) => return (all, None),
+                Ok(some) => all.extend_from_slice(some),
+                Err(fault) => return (all, Some(fault)),
+            }
+        },
+    }
+}
+
 /// The device takes one message: the guest tells its length, and where it lies is agreed.
 fn serve(mem: &Memory, socket: &UnixDatagram) -> Result<String, Box<dyn Error>> {
     let mut len = [0; 8];
@@ -101,8 +118,8 @@ fn serve(mem: &Memory, socket: &UnixDatagram) -> Result<String, Box<dyn Error>> 
 }
 
 /// The guest makes a message of all runs, or of as many as have room.
-fn encode(runs: &[Range], buf: &mut [u8]) -> Result<vbb::Message, vbb::Error> {
-    let cfg = EncoderConfig { cmd: 0, page_shift: 12, req_id: 0, formats: vbb::FMT_AUTO };
+fn encode(formats: u32, runs: &[Range], buf: &mut [u8]) -> Result<vbb::Message, vbb::Error> {
+    let cfg = EncoderConfig { cmd: 0, page_shift: 12, req_id: 0, formats };
     let mut segs = [SegMut::from(buf)];
     let mut enc = Encoder::new(&cfg, &mut segs)?;
 
@@ -148,7 +165,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let ends = UnixDatagram::pair()?;
     let mut buf = [0; 512];
 
-    let msg = encode(&runs, &mut buf)?;
+    let msg = encode(vbb::FMT_AUTO, &runs, &mut buf)?;
     let message = &mut buf[..msg.len as usize];
     assert_eq!(msg.nr_pages, named.len() as u64);
     assert_eq!(exchange(&mem, message, &ends)?, ("ok".to_string(), named));
@@ -162,7 +179,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (_, gone) = exchange(&mem, &message[..message.len() - 8], &ends)?;
     assert!(gone.is_empty());
     let segs = [Seg::from(&message[..40])];
-    let err = Decoder::new(&DecoderConfig::balloon(true, 0), &segs).err();
-    assert_eq!(err.map(vbb::Error::name), Some("LEN"));
+    assert_eq!(listed(&segs).1.map(vbb::Error::name), Some("LEN"));
+
+    // Several runs at a time. A fault in the last record, an extent of no page, comes behind those before it.
+    let msg = encode(vbb::FMT_QUICK, &runs, &mut buf)?;
+    let message = &mut buf[..msg.len as usize];
+    assert_eq!(listed(&[Seg::from(&*message)]), (runs.to_vec(), None));
+    message.iter_mut().rev().take(8).for_each(|byte| *byte = 0);
+    let (before, fault) = listed(&[Seg::from(&*message)]);
+    assert_eq!((&before[..], fault.map(vbb::Error::name)), (&runs[..3], Some("REC_COUNT")));
     Ok(())
 }

@@ -6,7 +6,7 @@ use std::ffi::CStr;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem::{size_of, MaybeUninit};
-use std::os::raw::{c_char, c_int, c_uint, c_void};
+use std::os::raw::{c_char, c_int, c_uint, c_ushort, c_void};
 use std::sync::atomic::AtomicU8;
 
 #[allow(dead_code)] // to an older compiler, what only assertions use is dead
@@ -15,14 +15,17 @@ mod layout {
     include!(env!("VBB_LAYOUT"));
 }
 
+/// Bitmap or records, whichever is shorter
 pub const FMT_AUTO: u32 = 1 << 0 | 1 << 1;
+/// The same without a search: a bitmap, or a record for each run
+pub const FMT_QUICK: u32 = FMT_AUTO | 1 << 14;
 pub const STATUS_OK: u16 = 0;
 pub const STATUS_MALFORMED: u16 = 3;
 const E_NOSPC: c_int = -1;
 
 /// A run of pages: `pfn .. pfn + nr_pages`
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Range {
     pub pfn: u64,
     pub nr_pages: u64,
@@ -128,6 +131,7 @@ const _: () = assert!(
 extern "C" {
     fn vbb_dec_init(d: *mut RawDecoder, cfg: *const DecoderConfig, seg: *const Seg, nr: usize) -> c_int;
     fn vbb_dec_next(d: *mut RawDecoder, r: *mut Range) -> c_int;
+    fn vbb_dec_next_runs(d: *mut RawDecoder, r: *mut Range, nr: c_ushort) -> c_int;
     fn vbb_enc_init(e: *mut RawEncoder, cfg: *const EncoderConfig, seg: *const SegMut, nr: usize) -> c_int;
     fn vbb_enc_put(e: *mut RawEncoder, r: *mut Range) -> c_int;
     fn vbb_enc_finish(e: *mut RawEncoder, flag: u16, msg: *mut Message) -> c_int;
@@ -202,13 +206,29 @@ impl<'a> Decoder<'a> {
         // SAFETY: it is the first member, and vbb_dec_init() has set it.
         unsafe { *(&self.raw as *const RawDecoder).cast::<Header>() }
     }
+
+    /// The next runs, as many as `room` takes: the part of it that was filled, empty at the end. A fault
+    /// comes after the runs before it.
+    pub fn runs<'r>(&mut self, room: &'r mut [Range]) -> Result<&'r [Range], Error> {
+        let nr = room.len().min(c_ushort::MAX.into()) as c_ushort;
+
+        assert!(nr > 0, "room for no run");
+        if self.ended {
+            return Ok(&[]);
+        }
+        // SAFETY: as for next(); the library fills nr of them at most.
+        let ret = unsafe { vbb_dec_next_runs(&mut self.raw, room.as_mut_ptr(), nr) };
+
+        self.ended = ret <= 0;
+        Error::check(ret).map(|got| &room[..got as usize])
+    }
 }
 
 impl Iterator for Decoder<'_> {
     type Item = Result<Range, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut run = Range { pfn: 0, nr_pages: 0 };
+        let mut run = Range::default();
 
         if self.ended {
             return None;
