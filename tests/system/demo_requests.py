@@ -35,7 +35,8 @@ CASES = ("idle", "fragmented", "full")
 
 # What is to be reached by the median: case, key, at most, unit
 TARGETS = (("idle", "guest_ms", 2, "ms in the guest"), ("idle", "total_ms", 5, "ms until the host has all of it"),
-           ("idle", "bytes", 16 << 10, "bytes on the wire"), ("fragmented", "lock_us_max", LOCK_US_MAX, "us, the longest that a lock was held"))
+           ("idle", "bytes", 16 << 10, "bytes on the wire"),
+           ("fragmented", "lock_us_max", LOCK_US_MAX, "us, the longest that a lock was held"))
 NAMED_LEAST = 0.97  # of NR_FREE_PAGES, idle
 
 
