@@ -175,7 +175,8 @@ class Dissector(Case):
             names |= {packet["fault"]["name"] for packet in packets.values() if "fault" in packet}
         self.assertEqual(names, {
             "SHORT", "LEN", "LEN_MAX", "LEN_EMPTY", "LEN_ALIGN", "CMD", "PAGE_SHIFT", "FLAG", "FORMAT", "REQ_ID", "START_PFN",
-            "PAYLOAD", "RESERVED", "REC_ORDER", "REC_ALIGN", "REC_TRUNC", "REC_COUNT", "PFN_RANGE", "PFN_LIMIT", "STATUS"})
+            "PAYLOAD", "RESERVED", "REC_ORDER", "REC_ALIGN", "REC_TRUNC", "REC_COUNT", "PFN_RANGE", "PFN_LIMIT", "STATUS",
+            "REQ_ARG"})
 
     def test_runs(self):
         """Runs as vbb decode gives them."""

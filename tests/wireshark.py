@@ -125,7 +125,7 @@ def expected(packet):
         request = packet["request"]
         if packet["len"] >= 16:
             want |= {"cmd": request["cmd"], "req_id": request["id"]}
-        if packet["len"] >= 32 and "fault" not in packet:
+        if packet["len"] >= 32 and packet.get("fault", {}).get("name") not in ("LEN", "REQ_ID"):
             want |= {"arg0": request["arg0"], "arg1": request["arg1"]}
     if "result" in packet and packet["len"] == 16:
         want |= {f"result.{name}": value for name, value in packet["result"].items()}

@@ -425,8 +425,10 @@ static int show_fixed(enum vbb_part part, const struct field *fields, size_t nr,
 	return fault;
 }
 
+/* As a driver judges it that has no other one open */
 int vbb_dump_request(const struct vbb_seg *seg, const struct vbb_dump_style *style)
 {
+	struct vbb_guest guest;
 	struct vbb_req req;
 	int fault = vbb_req_load(&req, seg, 1, seg->len);
 	const struct field fields[] = {
@@ -436,7 +438,10 @@ int vbb_dump_request(const struct vbb_seg *seg, const struct vbb_dump_style *sty
 		{ "arg1", req.arg1, NULL },
 	};
 
-	return show_fixed(VBB_PART_REQUEST, fields, ARRAY_SIZE(fields), fault, style);
+	vbb_guest_init(&guest);
+	fault = vbb_guest_take(&guest, &req, fault);
+	return show_fixed(VBB_PART_REQUEST, fields, ARRAY_SIZE(fields), fault < 0 ? fault : 0,
+			  style);
 }
 
 int vbb_dump_result(const struct vbb_seg *seg, const struct vbb_dump_style *style)

@@ -11,7 +11,7 @@ local CAPTURE_MAX = HDR_LEN + PAYLOAD_MAX
 local PFN_END = 2 ^ 52
 local FORMAT_BITMAP, FORMAT_RECORDS, FORMAT_VALUES = 0, 1, 2
 local CODE_EXTENT = 63
-local CMD_CANCEL = 2
+local CMD_DROP_CACHE, CMD_CANCEL = 1, 2
 
 local KINDS = { [1] = "message", [2] = "comes back" }
 local FROM = { [0] = "driver", "device" }
@@ -47,6 +47,7 @@ local FAULTS = {
 	PFN_RANGE = "a page at or past pfn 2^52 or byte 2^64",
 	PFN_LIMIT = "a page at or past the receiver's limit",
 	STATUS = "a result's status is unknown",
+	REQ_ARG = "a request's argument has no such value",
 	FRAME = "a stream's or a capture's framing is broken",
 }
 
@@ -559,6 +560,12 @@ local function show_frames(tree, pinfo, p, msg, s)
 	end
 end
 
+-- A request that has arguments
+local function has_bad_argument(s)
+	local cmd = u16(s, 0)
+	return cmd == CMD_DROP_CACHE and u64(s, 16) > 3 or cmd == CMD_CANCEL and u64(s, 24) ~= 0
+end
+
 local function show_request(tree, pinfo, p, msg, s)
 	local fault
 	if p.len < 16 then
@@ -569,6 +576,8 @@ local function show_request(tree, pinfo, p, msg, s)
 		fault = "LEN"
 	elseif s:sub(3, 8):find("[^\0]") then
 		fault = "RESERVED"
+	elseif p.len == 32 and has_bad_argument(s) then
+		fault = "REQ_ARG"
 	end
 	local sub = tree:add(msg(), "Request")
 	if #s >= 16 then

@@ -17,6 +17,7 @@ PFN_END = 1 << 52
 PAYLOAD_MAX = 1 << 20
 BITMAP, RECORDS, VALUES = 0, 1, 2
 CONT, DONE, FLAG_LAST = 0, 1, 5
+DROP_CACHE, CANCEL = 1, 2
 BLOCK, EXTENT = 0, 63
 LOWEST_FIRST = [format(byte, "08b")[::-1] for byte in range(256)]
 
@@ -189,7 +190,8 @@ def decode_request(data):
     request = {"cmd": cmd, "id": req_id, "arg0": arg0, "arg1": arg1}
     for wrong, name, clause in ((len(data) < 16, "LEN", "DEV-17"), (req_id == 0, "REQ_ID", "DEV-17"),
                                 (len(data) not in (16, 32), "LEN", "DEV-17"),
-                                (res0 or res1 or res2, "RESERVED", "MSG-2")):
+                                (res0 or res1 or res2, "RESERVED", "MSG-2"),
+                                (cmd == DROP_CACHE and arg0 > 3 or cmd == CANCEL and arg1, "REQ_ARG", "MSG-2")):
         if wrong:
             return request, Malformed(name, clause)
     return request, None
