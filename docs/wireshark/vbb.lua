@@ -28,7 +28,7 @@ local STATS = { [0] = "swap-in", "swap-out", "major-faults", "minor-faults", "fr
 -- The faults, by the names of the library
 local FAULTS = {
 	SHORT = "shorter than its fixed part",
-	LEN = "bmap_len is not what the chain carries",
+	LEN = "a length is not what it must be",
 	LEN_MAX = "more than 2^20 bytes of payload",
 	LEN_EMPTY = "no payload, and no flag that ends",
 	LEN_ALIGN = "length is not a multiple of the unit",

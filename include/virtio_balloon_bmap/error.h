@@ -19,7 +19,7 @@ VBB_BEGIN_DECLS
 	X(BUDGET, -2, "the work budget is used up") \
 	X(AGAIN, -3, "not yet: try again later") \
 	X(SHORT, -16, "shorter than its fixed part") \
-	X(LEN, -17, "bmap_len is not what the chain carries") \
+	X(LEN, -17, "a length is not what it must be") \
 	X(LEN_MAX, -18, "more than 2^20 bytes of payload") \
 	X(LEN_EMPTY, -19, "no payload, and no flag that ends") \
 	X(LEN_ALIGN, -20, "length is not a multiple of the unit") \
