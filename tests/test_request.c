@@ -68,6 +68,48 @@ static void test_wrong_lengths(void **state)
 	assert_int_equal(vbb_req_load(&req, NULL, 0, 16), VBB_E_LEN);
 }
 
+/* DRV-8: what is in a buffer that is too short for the used length, and what becomes of it */
+static void test_more_than_the_buffer_has(void **state)
+{
+	static const struct {
+		size_t len;
+		uint64_t used;
+		uint8_t id;
+		int err;
+		bool answered;
+	} rows[] = {
+		{ 24, 32, 7, VBB_E_LEN, true },
+		{ 16, 32, 7, VBB_E_LEN, true },
+		{ 24, UINT64_MAX, 7, VBB_E_LEN, true },
+		{ 24, 32, 0, VBB_E_REQ_ID, false },
+		{ 15, 32, 7, VBB_E_LEN, false },
+		{ 15, 16, 7, VBB_E_LEN, false },
+		{ 32, 15, 7, VBB_E_LEN, false },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < ARRAY_SIZE(rows); i++) {
+		uint8_t bytes[VBB_REQ_LEN] = { 0 };
+		const struct vbb_seg seg = { bytes, rows[i].len };
+		struct vbb_guest g;
+		struct vbb_req req;
+		struct vbb_hdr hdr;
+
+		bytes[8] = rows[i].id;
+		vbb_guest_init(&g);
+		assert_int_equal(vbb_req_load(&req, &seg, 1, rows[i].used), rows[i].err);
+		assert_int_equal(vbb_guest_take(&g, &req, rows[i].err), rows[i].err);
+		assert_int_equal(vbb_guest_next_end(&g, &hdr), rows[i].answered);
+		if (!rows[i].answered)
+			continue;
+		assert_int_equal(hdr.req_id, rows[i].id);
+		assert_int_equal(hdr.flag, VIRTIO_BALLOON_FLAG_FAILED);
+		/* not answered yet, so open: which comes before its length */
+		assert_int_equal(vbb_guest_take(&g, &req, rows[i].err), VBB_E_REQ_OPEN);
+	}
+}
+
 /* MSG-2, DRV-8 */
 static void test_reserved_bits_and_id(void **state)
 {
@@ -204,6 +246,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_load_over_every_cut),
 		cmocka_unit_test(test_wrong_lengths),
+		cmocka_unit_test(test_more_than_the_buffer_has),
 		cmocka_unit_test(test_reserved_bits_and_id),
 		cmocka_unit_test(test_store_over_every_cut),
 		cmocka_unit_test(test_store_takes_as_little_as_it_can),
