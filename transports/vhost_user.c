@@ -373,9 +373,10 @@ void vbb_vhu_config_changed(struct vbb_vhu *v)
 {
 	const struct vhu_hdr hdr = { VHU_BACKEND_CONFIG_CHANGE, VHU_VERSION, 0 };
 
-	/* one that does not fit into a full pipe is not needed: the same is in there already */
+	/* one that does not fit into a full socket is not needed: the same is in there already */
 	if (v->backend_req >= 0 && v->protocol & BIT(VHU_PROTOCOL_F_CONFIG) &&
-	    write(v->backend_req, &hdr, sizeof(hdr)) < 0 && errno != EAGAIN)
+	    send(v->backend_req, &hdr, sizeof(hdr), MSG_DONTWAIT | MSG_NOSIGNAL) < 0 &&
+	    errno != EAGAIN)
 		close_fd(&v->backend_req);
 }
 

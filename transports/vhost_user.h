@@ -2,15 +2,19 @@
 /*
  * The device's side of vhost-user: a front-end (QEMU, a kernel in user mode) hands over the guest's
  * memory and its virtqueues by messages on a Unix socket. One object serves one front-end at a
- * time, one after the other. It allocates no memory, starts no thread and never blocks, but in
- * wait().
+ * time, one after the other. It allocates no memory, starts no thread and blocks in wait() only.
  *
  * It is a transport whose end is the device's: recv(), done(), kick() and wait(). A main loop polls
  * vbb_vhu_fd() for reading and calls vbb_vhu_dispatch().
  *
- * Nothing that a front-end or its guest sends can do more than end the connection. A front-end that
- * cuts its file short under the mapping is met with SIGBUS: see vbb_vhu_fault(). The process
- * ignores SIGPIPE.
+ * Nothing that a guest sends, and no request of a front-end, can do more than end the connection. A
+ * front-end that cuts its file short under the mapping is met with SIGBUS: see vbb_vhu_fault(). The
+ * process ignores SIGPIPE.
+ *
+ * What is not promised is never to wait for a front-end that works at it, since it shares open
+ * files with us. It may clear O_NONBLOCK of an event descriptor that is full in the moment between
+ * our look at the flag and our write, or have a file system of its own, which brings in the pages
+ * of its memory when it likes. Only a signal that ends the process ends such a wait.
  */
 #ifndef VBB_TRANSPORTS_VHOST_USER_H
 #define VBB_TRANSPORTS_VHOST_USER_H

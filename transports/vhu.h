@@ -8,6 +8,7 @@
 
 #include "vhost_user.h"
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -118,12 +119,23 @@ static inline void close_fd(int *fd)
 	*fd = -1;
 }
 
-/* Event descriptor or pipe: 8 bytes. What does not fit into a full one is not needed. */
+/*
+ * Before each use of a ring's descriptor: the flag is one of the open file, which the peer has too.
+ * It may have cleared it since.
+ */
+static inline bool fd_nonblock(int fd)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	return flags >= 0 && (flags & O_NONBLOCK || !fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+}
+
+/* Event descriptor, pipe or socket: 8 bytes. What does not fit into a full one is not needed. */
 static inline bool fd_signal(int fd)
 {
 	const vbb_u64 one = 1;
 
-	return fd >= 0 && write(fd, &one, sizeof(one)) == sizeof(one);
+	return fd >= 0 && fd_nonblock(fd) && write(fd, &one, sizeof(one)) == sizeof(one);
 }
 
 static inline int refuse(struct vbb_vhu *v, const char *why)

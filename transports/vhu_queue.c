@@ -84,7 +84,7 @@ void vhu_queue_kicked(struct vbb_vhu *v, unsigned int i)
 	ssize_t got;
 	size_t k;
 
-	if (q->kick < 0)
+	if (q->kick < 0 || !fd_nonblock(q->kick))
 		return;
 	got = read(q->kick, n, sizeof(n));
 	if (got < 0 && (errno == EAGAIN || errno == EINTR))

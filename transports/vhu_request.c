@@ -3,8 +3,8 @@
 #define _GNU_SOURCE
 #include "vhu.h"
 
-#include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int take_fd(struct vhu_msg *m, unsigned int i)
 {
@@ -14,12 +14,12 @@ static int take_fd(struct vhu_msg *m, unsigned int i)
 	return fd;
 }
 
-/* Nobody may make us wait on what he gave us. */
-static int fd_nonblock(int fd)
+/* S_IFSOCK and its like; an event descriptor has no type: 0 */
+static mode_t fd_type(int fd)
 {
-	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
 
-	return flags < 0 ? -1 : fcntl(fd, F_SETFL, flags | O_NONBLOCK);
+	return fstat(fd, &st) ? S_IFMT : st.st_mode & S_IFMT;
 }
 
 static int do_nothing(struct vbb_vhu *v, struct vhu_msg *m)
@@ -253,6 +253,7 @@ static int set_vring_enable(struct vbb_vhu *v, struct vhu_msg *m)
 static int vring_fd(struct vbb_vhu *v, struct vhu_msg *m, struct vbb_vhu_queue **q, int *fd)
 {
 	bool none = m->p.u64 & VHU_VRING_NOFD;
+	mode_t type;
 
 	*q = queue_get(v, m->p.u64 & VHU_VRING_INDEX);
 	if (!*q)
@@ -262,8 +263,10 @@ static int vring_fd(struct vbb_vhu *v, struct vhu_msg *m, struct vbb_vhu_queue *
 	*fd = -1;
 	if (none)
 		return 0;
-	if (fd_nonblock(m->fd[0]))
-		return refuse(v, "a ring's descriptor is of no use");
+	/* of other files some make us wait whatever their flags say */
+	type = fd_type(m->fd[0]);
+	if (type && type != S_IFIFO && type != S_IFSOCK)
+		return refuse(v, "a ring's descriptor is not one of events, a pipe or a socket");
 	*fd = take_fd(m, 0);
 	return 0;
 }
@@ -317,8 +320,8 @@ static int set_vring_err(struct vbb_vhu *v, struct vhu_msg *m)
 
 static int set_backend_req_fd(struct vbb_vhu *v, struct vhu_msg *m)
 {
-	if (m->nr_fds != 1 || fd_nonblock(m->fd[0]))
-		return refuse(v, "a channel for our requests that is of no use");
+	if (m->nr_fds != 1 || fd_type(m->fd[0]) != S_IFSOCK)
+		return refuse(v, "a channel for our requests that is no socket");
 	close_fd(&v->backend_req);
 	v->backend_req = take_fd(m, 0);
 	return 0;

@@ -15,7 +15,7 @@ import time
 
 import frontend as fe
 from frontend import FrontEnd, Memory, Refused, Region, bits
-from devicerig import ALL, BUFFER, LOW_LEN, OK, OLD, PARTIAL, Case, Rig, bitmap, extent, main, records
+from devicerig import ALL, BUFFER, LOW_LEN, OK, OLD, PARTIAL, RAM_LEN, Case, Rig, bitmap, extent, main, records
 from harness import MIB
 
 CASES = int(os.environ.get("VBB_CASES", "3000"))
@@ -164,21 +164,65 @@ class Protocol(Case):
         time.sleep(0.3)
         self.assertLess(rig.device.cpu_seconds() - cpu, 0.1)
 
-    def test_call_that_is_full(self):
-        """A call that nobody reads, on a pipe that would block: the device does not wait for it."""
-        rig = self.rig(features=ALL & ~bits(fe.EVENT_IDX))
+    def full_pipe(self):
+        """A pipe that takes no more, whose writers would wait."""
         read, write = os.pipe()
         self.addCleanup(os.close, read)
-        rig.front.request(fe.SET_VRING_CALL, struct.pack("=Q", 0), [write])
         os.set_blocking(write, False)
         with contextlib.suppress(BlockingIOError):
             while True:
                 os.write(write, bytes(4096))
         os.set_blocking(write, True)
-        # the device's copy is the same open file: it must ask for what it needs itself
-        rig.front.request(fe.SET_VRING_CALL, struct.pack("=Q", 0), [write])
-        os.close(write)
+        return write
+
+    def full_socket(self):
+        """As Linux in user mode has it."""
+        ours, theirs = socket.socketpair()
+        self.addCleanup(ours.close)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                theirs.send(bytes(4096), socket.MSG_DONTWAIT)
+        return theirs.detach()
+
+    @staticmethod
+    def full_event():
+        """The same of an event descriptor: its count is as high as it can be."""
+        event = os.eventfd(0)
+        os.eventfd_write(event, (1 << 64) - 2)
+        return event
+
+    def signals_to(self, make, request):
+        """The device signals what is full, as the same open file that its peer has made to block again."""
+        rig = self.rig(features=ALL & ~bits(fe.EVENT_IDX))
+        full = make()
+        self.addCleanup(os.close, full)
+        rig.front.request(request, struct.pack("=Q", 0), [full])
+        os.set_blocking(full, True)
         self.assertEqual(rig.send(rig.inflate, bitmap([rig.ram[0].gpa >> 12]))[1], (1, OK, 12, 0))
+        # a chain that leads out of the memory
+        rig.inflate.add([(1 << 60, 64)])
+        rig.inflate.kick()
+        self.assertEqual(rig.inflate.wait(), (0, 0))
+        self.wait_for(lambda: self.faults(rig.device) == {"RING_ADDR": 1})
+
+    def test_call_that_is_full(self):
+        """A call that nobody reads: the device does not wait for it."""
+        for make in (self.full_pipe, self.full_socket, self.full_event):
+            self.signals_to(make, fe.SET_VRING_CALL)
+
+    def test_err_that_is_full(self):
+        for make in (self.full_pipe, self.full_socket, self.full_event):
+            self.signals_to(make, fe.SET_VRING_ERR)
+
+    def test_channel_that_is_full(self):
+        """Nor for who reads none of its requests."""
+        rig = self.rig()
+        full = self.full_socket()
+        self.addCleanup(os.close, full)
+        rig.front.request(fe.SET_BACKEND_REQ_FD, b"", [full])
+        os.set_blocking(full, True)
+        rig.device.qmp.execute("balloon", value=LOW_LEN)
+        self.assertEqual(rig.front.config(), (RAM_LEN >> 12, 0))
 
     def bad_requests(self, rig):
         """(what, request, payload, descriptors) that are to be refused."""
@@ -224,9 +268,12 @@ class Protocol(Case):
             ("kick missing", fe.SET_VRING_KICK, state("=Q", 0), []),
             ("kick too many", fe.SET_VRING_KICK, state("=Q", 0x100), [rig.inflate.kick_fd]),
             ("kick a file", fe.SET_VRING_KICK, state("=Q", 1), [fd]),
+            ("call a file", fe.SET_VRING_CALL, state("=Q", 1), [fd]),
+            ("err a file", fe.SET_VRING_ERR, state("=Q", 1), [fd]),
             ("call missing", fe.SET_VRING_CALL, state("=Q", 0), []),
             ("err of no queue", fe.SET_VRING_ERR, state("=Q", 0xff), [rig.inflate.err_fd]),
             ("channel missing", fe.SET_BACKEND_REQ_FD, b"", []),
+            ("channel no socket", fe.SET_BACKEND_REQ_FD, b"", [rig.inflate.call_fd]),
             ("status", fe.SET_STATUS, state("=Q", 256), []),
             ("config short", fe.SET_CONFIG, state("=3I", 4, 4, 0), []),
         ]
