@@ -657,6 +657,28 @@ static void test_wait(void **state)
 	stop(p);
 }
 
+static void on_alarm(int sig)
+{
+	(void)sig;
+}
+
+static void test_signal(void **state)
+{
+	const struct sigaction act = { .sa_handler = on_alarm };
+	/* again and again: the first may come before we sleep */
+	const struct itimerspec when = { { .tv_nsec = 20000000 }, { .tv_nsec = 20000000 } };
+	struct pair *p = start(state);
+	timer_t timer;
+
+	sigaction(SIGALRM, &act, NULL);
+	assert_int_equal(timer_create(CLOCK_MONOTONIC, NULL, &timer), 0);
+	assert_int_equal(timer_settime(timer, 0, &when, NULL), 0);
+	assert_int_equal(vbb_transport_wait(p->drv, ~(vbb_u64)0), VBB_E_AGAIN);
+	assert_int_equal(vbb_transport_wait(p->dev, ~(vbb_u64)0), VBB_E_AGAIN);
+	timer_delete(timer);
+	stop(p);
+}
+
 /* The device's end is a sender too, where the transport is one for both. */
 static void test_duplex(void **state)
 {
@@ -730,19 +752,21 @@ int main(void)
 		CMUnitTestFunction test;
 		bool two_way;	/* needs answers */
 		bool duplex;	/* needs ends that can both send */
+		bool hears;	/* needs waits that a signal ends */
 	} suite[] = {
-		{ "one", test_one, false, false },
-		{ "halves", test_halves, false, false },
-		{ "misuse", test_misuse, false, false },
-		{ "order", test_order, false, false },
-		{ "full", test_full, true, false },
-		{ "big", test_big, false, false },
-		{ "toosmall", test_toosmall, false, false },
-		{ "traffic", test_traffic, true, false },
-		{ "driver goes", test_driver_goes, true, false },
-		{ "device goes", test_device_goes, true, false },
-		{ "wait", test_wait, true, false },
-		{ "duplex", test_duplex, true, true },
+		{ "one", test_one, false, false, false },
+		{ "halves", test_halves, false, false, false },
+		{ "misuse", test_misuse, false, false, false },
+		{ "order", test_order, false, false, false },
+		{ "full", test_full, true, false, false },
+		{ "big", test_big, false, false, false },
+		{ "toosmall", test_toosmall, false, false, false },
+		{ "traffic", test_traffic, true, false, false },
+		{ "driver goes", test_driver_goes, true, false, false },
+		{ "device goes", test_device_goes, true, false, false },
+		{ "wait", test_wait, true, false, false },
+		{ "signal", test_signal, true, false, true },
+		{ "duplex", test_duplex, true, true, false },
 	};
 	static struct CMUnitTest tests[TEST_MAX_KINDS * ARRAY_SIZE(suite) + 1];
 	static char names[ARRAY_SIZE(tests)][64];
@@ -751,7 +775,8 @@ int main(void)
 	for (i = 0; i < test_nr_kinds; i++) {
 		for (j = 0; j < ARRAY_SIZE(suite); j++) {
 			if ((suite[j].two_way && test_kinds[i].one_way) ||
-			    (suite[j].duplex && !test_kinds[i].duplex))
+			    (suite[j].duplex && !test_kinds[i].duplex) ||
+			    (suite[j].hears && test_kinds[i].deaf))
 				continue;
 			snprintf(names[nr], sizeof(names[nr]), "%s: %s", test_kinds[i].name,
 				 suite[j].name);

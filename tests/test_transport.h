@@ -30,6 +30,7 @@ struct kind {
 	void (*flush)(struct pair *p);	/* all is sent, now the device can take it; or NULL */
 	bool duplex;			/* the device's end can send, too */
 	bool one_way;			/* nothing comes back to the sender */
+	bool deaf;			/* no signal ends a wait */
 	bool shared_room;		/* one queue's messages take another one's room */
 	int toosmall;			/* what recv() says to an array that is too small */
 };

@@ -489,6 +489,7 @@ const struct kind test_kinds[] = {
 		.close_drv = loop_close,
 		.close_dev = loop_close,
 		.duplex = true,
+		.deaf = true,
 		.toosmall = VBB_E_TOOSMALL,
 	}, {
 		.name = "vring, direct",
@@ -534,6 +535,7 @@ const struct kind test_kinds[] = {
 		.close_drv = record_close,
 		.close_dev = record_close,
 		.duplex = true,
+		.deaf = true,
 		.toosmall = VBB_E_TOOSMALL,
 	}, {
 		.name = "replay",
@@ -549,6 +551,7 @@ const struct kind test_kinds[] = {
 		.close_drv = record_close,
 		.close_dev = record_close,
 		.duplex = true,
+		.deaf = true,
 		.toosmall = VBB_E_TOOSMALL,
 	}, {
 		.name = "hostile, vring",

@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define NR_MSGS 4
@@ -425,27 +424,6 @@ static void test_no_reader(void **state)
 	assert_closed();
 }
 
-static void on_alarm(int sig)
-{
-	(void)sig;
-}
-
-static void test_signal(void **state)
-{
-	const struct sigaction act = { .sa_handler = on_alarm };
-	const struct itimerspec when = { .it_value = { .tv_nsec = 20000000 } };
-	timer_t timer;
-
-	(void)state;
-	start();
-	sigaction(SIGALRM, &act, NULL);
-	assert_int_equal(timer_create(CLOCK_MONOTONIC, NULL, &timer), 0);
-	assert_int_equal(timer_settime(timer, 0, &when, NULL), 0);
-	assert_int_equal(vbb_transport_wait(t, ~(vbb_u64)0), VBB_E_AGAIN);
-	timer_delete(timer);
-	stop();
-}
-
 /* A message too long for the buffers of the socket goes on while we wait for its answer. */
 static void *drain(void *arg)
 {
@@ -532,7 +510,6 @@ int main(void)
 		cmocka_unit_test(test_eof),
 		cmocka_unit_test(test_reset),
 		cmocka_unit_test(test_no_reader),
-		cmocka_unit_test(test_signal),
 		cmocka_unit_test(test_wait_writes),
 		cmocka_unit_test(test_noise),
 	};

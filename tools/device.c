@@ -15,12 +15,6 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define BIT(n) ((vbb_u64)1 << (n))
-
-#define VIRTIO_F_INDIRECT_DESC	28
-#define VIRTIO_F_EVENT_IDX	29
-#define VIRTIO_F_VERSION_1	32
-
 /* poll() counts milliseconds in an int. */
 #define WAIT_NS_MAX		((vbb_u64)INT_MAX * 1000000)
 
@@ -289,10 +283,11 @@ int vbb_cmd_device(int argc, char **argv)
 {
 	static struct vbb_device device;
 	struct vbb_device_opts opts = {
-		.features = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_INDIRECT_DESC) |
-			    BIT(VBB_BALLOON_F_STATS_VQ) |
-			    BIT(VIRTIO_F_EVENT_IDX) | BIT(VIRTIO_BALLOON_F_PAGE_BITMAP) |
-			    BIT(VIRTIO_BALLOON_F_PAGE_RECORDS) | BIT(VIRTIO_BALLOON_F_HOST_REQ_VQ),
+		.features = vbb_pow2(VIRTIO_F_VERSION_1) | vbb_pow2(VIRTIO_F_INDIRECT_DESC) |
+			    vbb_pow2(VIRTIO_F_EVENT_IDX) | vbb_pow2(VBB_BALLOON_F_STATS_VQ) |
+			    vbb_pow2(VIRTIO_BALLOON_F_PAGE_BITMAP) |
+			    vbb_pow2(VIRTIO_BALLOON_F_PAGE_RECORDS) |
+			    vbb_pow2(VIRTIO_BALLOON_F_HOST_REQ_VQ),
 	};
 	enum { OPT_SOCKET = 1, OPT_QMP, OPT_RAM, OPT_NO_BITMAP, OPT_NO_RECORDS, OPT_NO_REQUESTS,
 	       OPT_NO_STATS, OPT_CAPTURE, OPT_PAGE_BY_PAGE, OPT_NO_DISCARD, OPT_HELP,
@@ -331,16 +326,16 @@ int vbb_cmd_device(int argc, char **argv)
 				return VBB_EXIT_USAGE;
 			break;
 		case OPT_NO_BITMAP:
-			opts.features &= ~BIT(VIRTIO_BALLOON_F_PAGE_BITMAP);
+			opts.features &= ~vbb_pow2(VIRTIO_BALLOON_F_PAGE_BITMAP);
 			break;
 		case OPT_NO_RECORDS:
-			opts.features &= ~BIT(VIRTIO_BALLOON_F_PAGE_RECORDS);
+			opts.features &= ~vbb_pow2(VIRTIO_BALLOON_F_PAGE_RECORDS);
 			break;
 		case OPT_NO_REQUESTS:
-			opts.features &= ~BIT(VIRTIO_BALLOON_F_HOST_REQ_VQ);
+			opts.features &= ~vbb_pow2(VIRTIO_BALLOON_F_HOST_REQ_VQ);
 			break;
 		case OPT_NO_STATS:
-			opts.features &= ~BIT(VBB_BALLOON_F_STATS_VQ);
+			opts.features &= ~vbb_pow2(VBB_BALLOON_F_STATS_VQ);
 			break;
 		case OPT_CAPTURE:
 			opts.capture = optarg;
@@ -357,7 +352,7 @@ int vbb_cmd_device(int argc, char **argv)
 		default:
 			if (c < OPT_FEATURE)
 				return vbb_usage(argv[0], NULL);
-			opts.features |= BIT(c - OPT_FEATURE);
+			opts.features |= vbb_pow2((vbb_u32)(c - OPT_FEATURE));
 		}
 	}
 	if (optind < argc)

@@ -8,6 +8,7 @@
 
 #include <virtio_balloon_bmap/vbb.h>
 
+#include "deadline.h"
 #include "discard.h"
 #include "qmp.h"
 #include "replay.h"
@@ -304,13 +305,6 @@ vbb_u64 vbb_device_actual_len(const struct vbb_device *d);
  * Return: true where it is time; the caller tells, clears untold and sets told_ns.
  */
 bool vbb_device_event_due(const struct vbb_device *d, vbb_u64 *wait_ns);
-
-/**
- * vbb_device_now_ns() - the clock of all times here
- *
- * Return: CLOCK_MONOTONIC in nanoseconds.
- */
-vbb_u64 vbb_device_now_ns(void);
 
 /**
  * vbb_device_fault() - count a fault

@@ -36,13 +36,13 @@ static vbb_u32 num_pages(const struct vbb_device *d)
 static void note_reached(struct vbb_device *d)
 {
 	if (d->asked_ns && !d->reached_ns && d->actual == num_pages(d))
-		d->reached_ns = vbb_device_now_ns();
+		d->reached_ns = vbb_now_ns();
 }
 
 void vbb_device_keep(struct vbb_device *d, vbb_u64 len)
 {
 	d->keep_len = len;
-	d->asked_ns = vbb_device_now_ns();
+	d->asked_ns = vbb_now_ns();
 	d->reached_ns = 0;
 	note_reached(d);
 	vbb_vhu_config_changed(&d->vhu);
@@ -58,7 +58,7 @@ vbb_u64 vbb_device_actual_len(const struct vbb_device *d)
 
 bool vbb_device_event_due(const struct vbb_device *d, vbb_u64 *wait_ns)
 {
-	vbb_u64 past_ns = vbb_device_now_ns() - d->told_ns;
+	vbb_u64 past_ns = vbb_now_ns() - d->told_ns;
 
 	*wait_ns = ~(vbb_u64)0;
 	if (!d->untold)

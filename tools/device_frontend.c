@@ -3,15 +3,6 @@
 #include "device.h"
 
 #include <string.h>
-#include <time.h>
-
-vbb_u64 vbb_device_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (vbb_u64)ts.tv_sec * 1000000000 + (vbb_u64)ts.tv_nsec;
-}
 
 void vbb_device_fault(struct vbb_device *d, int err)
 {
@@ -128,7 +119,7 @@ static bool queue_take(struct vbb_device *d, enum vbb_device_vq vq)
 static bool queue_work(struct vbb_device *d, enum vbb_device_vq vq)
 {
 	struct vbb_device_queue *q = &d->queue[vq];
-	vbb_u64 end_ns = vbb_device_now_ns() + WORK_NS;
+	vbb_u64 end_ns = vbb_now_ns() + WORK_NS;
 	vbb_u64 len;
 	int i;
 
@@ -141,7 +132,7 @@ static bool queue_work(struct vbb_device *d, enum vbb_device_vq vq)
 			if (q->blocked)
 				return false;
 		}
-	} while (vbb_device_now_ns() < end_ns);
+	} while (vbb_now_ns() < end_ns);
 	return true;
 }
 

@@ -21,7 +21,7 @@ int vbb_device_job_begin(struct vbb_device *d, struct vbb_device_job *job, vbb_u
 	job->status = NULL;
 	job->error = NULL;
 	job->blocked = false;
-	job->asked_ns = vbb_device_now_ns();
+	job->asked_ns = vbb_now_ns();
 	job->ended_ns = 0;
 	job->limit_ns = job->asked_ns + timeout_ns;
 	return 0;
@@ -40,7 +40,7 @@ void vbb_device_job_end(struct vbb_device_job *job)
 	vbb_sink_close(&job->sink);
 	job->phase = VBB_DEVICE_ENDED;
 	job->blocked = false;
-	job->ended_ns = vbb_device_now_ns();
+	job->ended_ns = vbb_now_ns();
 }
 
 int vbb_device_job_room(struct vbb_device_job *job)
@@ -68,7 +68,7 @@ void vbb_device_job_write(struct vbb_device_job *job)
 
 vbb_u64 vbb_device_job_wait_ns(const struct vbb_device_job *job)
 {
-	vbb_u64 now_ns = vbb_device_now_ns();
+	vbb_u64 now_ns = vbb_now_ns();
 
 	if (job->phase == VBB_DEVICE_IDLE || job->phase == VBB_DEVICE_ENDED)
 		return ~(vbb_u64)0;

@@ -132,7 +132,7 @@ vbb_u64 vbb_device_tell(struct vbb_device *d, struct vbb_qmp *q)
 	if (!vbb_device_event_due(d, &wait_ns))
 		return wait_ns;
 	d->untold = false;
-	d->told_ns = vbb_device_now_ns();
+	d->told_ns = vbb_now_ns();
 	data = json_object_new_object();
 	vbb_qmp_add(data, "actual", vbb_device_actual_len(d));
 	vbb_qmp_event(q, "BALLOON_CHANGE", data);

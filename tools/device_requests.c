@@ -76,7 +76,7 @@ static void request_stop(struct vbb_device *d, const char *status, const char *e
 		return;
 	}
 	r->job.phase = VBB_DEVICE_STOPPING;
-	r->job.limit_ns = vbb_device_now_ns() + GRACE_NS;
+	r->job.limit_ns = vbb_now_ns() + GRACE_NS;
 	r->cancel = true;
 	send_cancel(d);
 }
@@ -180,7 +180,7 @@ static void answer_note(struct vbb_device *d, vbb_u64 len, int verdict)
 	r->len += len;
 	if (!(verdict & VBB_HOST_END))
 		return;
-	r->answered_ns = vbb_device_now_ns();
+	r->answered_ns = vbb_now_ns();
 	if (r->job.phase == VBB_DEVICE_STOPPING) {
 		request_end(d);
 		return;

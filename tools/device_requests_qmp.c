@@ -17,7 +17,7 @@ static const char *status(const struct vbb_device_job *job)
 static struct json_object *summary(const struct vbb_device_requests *r)
 {
 	struct json_object *data = json_object_new_object();
-	vbb_u64 end_ns = r->job.ended_ns ? r->job.ended_ns : vbb_device_now_ns();
+	vbb_u64 end_ns = r->job.ended_ns ? r->job.ended_ns : vbb_now_ns();
 	bool drop = r->cmd == VIRTIO_BALLOON_CMD_DROP_CACHE;
 
 	vbb_qmp_add(data, "id", r->id);

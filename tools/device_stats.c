@@ -64,14 +64,14 @@ void vbb_device_stats_begin(struct vbb_device *d, enum vbb_device_vq vq)
 	s->held = true;
 	clock_gettime(CLOCK_REALTIME, &ts);
 	s->updated_s = (vbb_u64)ts.tv_sec;
-	s->ask_ns = vbb_device_now_ns() + (vbb_u64)s->interval_s * 1000000000;
+	s->ask_ns = vbb_now_ns() + (vbb_u64)s->interval_s * 1000000000;
 }
 
 void vbb_device_stats_poll(struct vbb_device *d, vbb_u32 interval_s)
 {
 	struct vbb_device_stats *s = &d->stats;
 
-	s->ask_ns = vbb_device_now_ns();
+	s->ask_ns = vbb_now_ns();
 	/* who begins to ask asks at once */
 	if (s->interval_s)
 		s->ask_ns += (vbb_u64)interval_s * 1000000000;
@@ -81,7 +81,7 @@ void vbb_device_stats_poll(struct vbb_device *d, vbb_u32 interval_s)
 vbb_u64 vbb_device_stats_look(struct vbb_device *d)
 {
 	const struct vbb_device_stats *s = &d->stats;
-	vbb_u64 now_ns = vbb_device_now_ns();
+	vbb_u64 now_ns = vbb_now_ns();
 
 	if (!s->interval_s || !s->held)
 		return ~(vbb_u64)0;

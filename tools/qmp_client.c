@@ -6,21 +6,12 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 #define DEPTH_MAX 32			/* how deep a message may be nested */
 #define MSG_LEN_MAX (1 << 20)		/* bytes of a message */
 #define NR_EVENTS_MAX 1000		/* that wait to be asked for */
 #define ANSWER_NS 5000000000ull		/* in which a server must answer */
-
-vbb_u64 vbb_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (vbb_u64)ts.tv_sec * 1000000000 + (vbb_u64)ts.tv_nsec;
-}
 
 void vbb_qmp_clean(const char *string, char text[200])
 {
@@ -67,8 +58,7 @@ static int wait_for(const struct vbb_qmp_client *c, short what, vbb_u64 until_ns
 	/* also from a server that never stops to talk */
 	if (now >= until_ns)
 		return VBB_QMP_CLIENT_NONE;
-	left.tv_sec = (time_t)((until_ns - now) / 1000000000);
-	left.tv_nsec = (long)((until_ns - now) % 1000000000);
+	left = vbb_timespec(until_ns - now);
 	return ppoll(&fd, 1, &left, c->wait_mask) > 0 ? 0 : VBB_QMP_CLIENT_NONE;
 }
 

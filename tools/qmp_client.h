@@ -9,6 +9,7 @@
 #include <json-c/json.h>
 #include <signal.h>
 
+#include "deadline.h"
 #include "vbb.h"
 
 /* What vbb_qmp_client_event() returns beside 0 and enum vbb_exit */
@@ -28,13 +29,6 @@ struct vbb_qmp_client {
 	vbb_u64 nr_calls;
 	struct json_object *events;	/* that came and nobody asked for, yet */
 };
-
-/**
- * vbb_now_ns() - time that only goes on
- *
- * Return: nanoseconds.
- */
-vbb_u64 vbb_now_ns(void);
 
 /**
  * vbb_qmp_client_init() - connect and negotiate

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
-/* Points in time for wait(), on the clock that nobody sets; private to the transports. */
+/* Points in time, on the clock that nobody sets */
 #ifndef VBB_TRANSPORTS_DEADLINE_H
 #define VBB_TRANSPORTS_DEADLINE_H
 

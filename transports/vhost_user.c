@@ -8,7 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <time.h>
+
+#include "deadline.h"
 
 #define VIRTIO_STATUS_NEEDS_RESET 0x40
 
@@ -229,32 +230,26 @@ static bool look(struct vbb_vhu *v)
 	return found;
 }
 
-static vbb_u64 now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (vbb_u64)ts.tv_sec * 1000000000 + (vbb_u64)ts.tv_nsec;
-}
-
 static int vhu_wait(struct vbb_transport *t, vbb_u64 timeout_ns)
 {
 	struct vbb_vhu *v = to_vhu(t);
 	struct pollfd pfd = { .fd = v->epoll, .events = POLLIN };
-	vbb_u64 begin = now_ns(), past = 0;
-	struct timespec ts;
+	vbb_u64 deadline = vbb_deadline(timeout_ns), left_ns;
+	struct timespec left;
+	bool over = false;
 
 	while (!look(v)) {
 		if (v->gone)
 			return VBB_E_CLOSED;
-		if (past > timeout_ns)
+		/* also for a front-end that always says something */
+		if (over)
 			return VBB_E_AGAIN;
-		ts.tv_sec = (time_t)((timeout_ns - past) / 1000000000);
-		ts.tv_nsec = (long)((timeout_ns - past) % 1000000000);
-		if (ppoll(&pfd, 1, &ts, NULL) == 0)
+		left_ns = vbb_deadline_left(deadline);
+		over = !left_ns;
+		left = vbb_timespec(left_ns);
+		if (ppoll(&pfd, 1, &left, NULL) <= 0)
 			return VBB_E_AGAIN;
 		vbb_vhu_dispatch(v);
-		past = now_ns() - begin;
 	}
 	return 0;
 }

@@ -23,6 +23,11 @@
 
 VBB_BEGIN_DECLS
 
+/* Features that are about rings, by bit number: what a device may offer of them */
+#define VIRTIO_F_INDIRECT_DESC	28
+#define VIRTIO_F_EVENT_IDX	29
+#define VIRTIO_F_VERSION_1	32	/* to be offered always */
+
 #define VBB_VHU_NR_QUEUES	8	/* at most; the balloon's are 6 */
 #define VBB_VHU_QUEUE_LEN	1024	/* entries of the largest queue, as elsewhere */
 #define VBB_VHU_NR_REGIONS	509	/* memory slots, as many as KVM has for users */

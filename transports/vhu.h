@@ -14,9 +14,6 @@
 
 #define BIT(n) ((vbb_u64)1 << (n))
 
-#define VIRTIO_F_INDIRECT_DESC	28
-#define VIRTIO_F_EVENT_IDX	29
-
 /* Feature bit that stands for the protocol features, which are negotiated apart */
 #define VHU_F_PROTOCOL_FEATURES	30
 
