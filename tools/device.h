@@ -209,6 +209,8 @@ struct vbb_device_requests {
 	bool cancel;			/* to be sent, once there is a buffer for it */
 	struct vbb_device_parked parked[VBB_DEVICE_NR_PARKED];
 	unsigned int nr_parked;
+	vbb_u64 spare[VBB_VHU_QUEUE_LEN];	/* more of them: their cookies */
+	unsigned int nr_spare;
 	bool ends;			/* the answer that is being read is the last one */
 	struct vbb_dec dec;		/* it */
 };

@@ -271,14 +271,16 @@ vbb_u64 vbb_device_requests_step(struct vbb_device *d, enum vbb_device_vq vq)
 
 /* The queue */
 
-/* The driver parked a buffer. Those that find no place here stay with us until there is a reset. */
+/* The driver parked a buffer. Of those that find no place here enough is kept to give them back. */
 static void park(struct vbb_device *d, const struct vbb_chain *chain)
 {
 	struct vbb_device_requests *r = &d->requests;
 	struct vbb_device_parked *p = &r->parked[r->nr_parked];
 
-	if (r->nr_parked == VBB_DEVICE_NR_PARKED)
+	if (r->nr_parked == VBB_DEVICE_NR_PARKED) {
+		r->spare[r->nr_spare++] = chain->cookie;
 		return;
+	}
 	p->chain = *chain;
 	p->chain.seg = p->seg;
 	/* none is empty: so many take a request */
@@ -305,7 +307,8 @@ void vbb_device_requests_begin(struct vbb_device *d, enum vbb_device_vq vq)
 void vbb_device_requests_stopping(struct vbb_device *d)
 {
 	struct vbb_device_requests *r = &d->requests;
-	bool parked = r->nr_parked;
+	bool parked = r->nr_parked || r->nr_spare;
+	struct vbb_chain spare = { .seg = r->parked[0].seg };
 
 	if (d->queue[VBB_DEVICE_REQUESTS].busy) {
 		if (vbb_host_may_apply(&r->host))
@@ -316,6 +319,10 @@ void vbb_device_requests_stopping(struct vbb_device *d)
 	while (r->nr_parked)
 		vbb_transport_done(d->transport, vq_index(d), &r->parked[--r->nr_parked].chain,
 				   0);
+	while (r->nr_spare) {
+		spare.cookie = r->spare[--r->nr_spare];
+		vbb_transport_done(d->transport, vq_index(d), &spare, 0);
+	}
 	if (parked)
 		vbb_transport_kick(d->transport, vq_index(d));
 }
@@ -323,6 +330,7 @@ void vbb_device_requests_stopping(struct vbb_device *d)
 void vbb_device_requests_stopped(struct vbb_device *d)
 {
 	d->requests.nr_parked = 0;
+	d->requests.nr_spare = 0;
 }
 
 void vbb_device_requests_reset(struct vbb_device *d)

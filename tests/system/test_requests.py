@@ -595,8 +595,9 @@ class Ends(Requests):
     # DEV-14
     def test_pause(self):
         """What is parked comes back unused, and is not seen again where it once was; the request goes on."""
-        for i in range(3):
-            driver = self.driver(nr_parked=5)
+        # also more than the device has places for
+        for i, nr_parked in ((0, 5), (1, 5), (2, 5), (0, 40), (1, 40), (2, 40)):
+            driver = self.driver(nr_parked=nr_parked)
             request = self.ask(driver)
             driver.answer(request, CONT, RECORDS, words(*extent(10, 2)))
             pause = self.pauses(driver)[i]
@@ -604,7 +605,7 @@ class Ends(Requests):
                 pause()
                 while driver.pump(0.1):
                     pass
-            self.assertGreaterEqual(driver.unused, 5)
+            self.assertGreaterEqual(driver.unused, 3 * (nr_parked - 1))
             driver.answer(request, DONE, RECORDS, words(*extent(20, 2)))
             self.ended(driver, request, "done", pages=4)
             self.assertEqual(self.faults(driver.rig.device), {})
