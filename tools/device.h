@@ -254,7 +254,7 @@ struct vbb_device {
  * @d: the caller's, any content; large
  * @opts: borrowed
  *
- * Return: as vbb_vhu_init().
+ * Return: as vbb_vhu_init(); VBB_E_BROKEN also where the system gives no random number.
  */
 int vbb_device_init(struct vbb_device *d, const struct vbb_device_opts *opts);
 
@@ -517,7 +517,7 @@ void vbb_device_config_write(struct vbb_device *d, vbb_u32 off, const vbb_u8 *da
 void vbb_device_config_reset(struct vbb_device *d);
 
 /* Host requests: device_requests.c */
-void vbb_device_requests_init(struct vbb_device *d);
+int vbb_device_requests_init(struct vbb_device *d);	/* VBB_E_BROKEN: see vbb_device_init() */
 void vbb_device_requests_begin(struct vbb_device *d, enum vbb_device_vq vq);
 vbb_u64 vbb_device_requests_step(struct vbb_device *d, enum vbb_device_vq vq);
 void vbb_device_requests_stopped(struct vbb_device *d);

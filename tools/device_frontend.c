@@ -270,7 +270,8 @@ int vbb_device_init(struct vbb_device *d, const struct vbb_device_opts *opts)
 	nr_queues = queues_init(d);
 	d->requests.job.sink.fd = -1;
 	d->hint.job.sink.fd = -1;
-	vbb_device_requests_init(d);
+	if (vbb_device_requests_init(d))
+		return VBB_E_BROKEN;
 	driver_reset(d);
 	return vbb_vhu_init(&d->vhu, opts->features, nr_queues, &vhu_ops, d);
 }

@@ -8,7 +8,7 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
+#include <sys/random.h>
 
 #define PAGE_SHIFT	12
 
@@ -344,12 +344,16 @@ void vbb_device_requests_reset(struct vbb_device *d)
 		request_end(d);
 }
 
-void vbb_device_requests_init(struct vbb_device *d)
+int vbb_device_requests_init(struct vbb_device *d)
 {
-	struct timespec ts;
+	vbb_u64 id;
 
-	/* no device before had this id: none of them made a request a microsecond */
-	clock_gettime(CLOCK_REALTIME, &ts);
-	vbb_host_init(&d->requests.host,
-		      (vbb_u64)ts.tv_sec * 1000000 + (vbb_u64)ts.tv_nsec / 1000);
+	/*
+	 * No device before had this id, nor one soon to come: 52 bits of chance see to that, which
+	 * no clock does that can be set back. More of them would not survive every reader of JSON.
+	 */
+	if (getrandom(&id, sizeof(id), 0) != sizeof(id))
+		return VBB_E_BROKEN;
+	vbb_host_init(&d->requests.host, id >> 12);
+	return 0;
 }
