@@ -302,7 +302,8 @@ vbb_u64 vbb_device_actual_len(const struct vbb_device *d);
  * @d: the device
  * @wait_ns: receives how long it is till then, where it is not time; ~0: nothing to tell
  *
- * At once where the balloon is as large as it shall be, else once a second, as QEMU does.
+ * The first time at once, then once a second, as QEMU does; but a tenth of a second after the one
+ * before is enough where the balloon is as large as it shall be.
  *
  * Return: true where it is time; the caller tells, clears untold and sets told_ns.
  */

@@ -12,7 +12,9 @@
 
 #define PAGE_SHIFT		12	/* of num_pages and actual */
 
+/* Between two events at least, for the guest decides how often there is something to tell */
 #define EVENT_NS		1000000000
+#define EVENT_REACHED_NS	100000000
 
 vbb_u64 vbb_device_ram_len(const struct vbb_device *d)
 {
@@ -59,13 +61,14 @@ vbb_u64 vbb_device_actual_len(const struct vbb_device *d)
 bool vbb_device_event_due(const struct vbb_device *d, vbb_u64 *wait_ns)
 {
 	vbb_u64 past_ns = vbb_now_ns() - d->told_ns;
+	vbb_u64 least_ns = d->actual == num_pages(d) ? EVENT_REACHED_NS : EVENT_NS;
 
 	*wait_ns = ~(vbb_u64)0;
 	if (!d->untold)
 		return false;
-	if (d->actual == num_pages(d) || past_ns >= EVENT_NS)
+	if (past_ns >= least_ns)
 		return true;
-	*wait_ns = EVENT_NS - past_ns;
+	*wait_ns = least_ns - past_ns;
 	return false;
 }
 
