@@ -54,16 +54,20 @@ void vbb_device_stats_begin(struct vbb_device *d, enum vbb_device_vq vq)
 	struct vbb_device_stats *s = &d->stats;
 	const struct vbb_chain *chain = &d->queue[vq].chain;
 	struct timespec ts;
+	int err;
 
 	d->counts.stats++;
-	vbb_device_fault(d, load(d, chain));
+	err = load(d, chain);
+	vbb_device_fault(d, err);
+	if (!err) {
+		clock_gettime(CLOCK_REALTIME, &ts);
+		s->updated_s = (vbb_u64)ts.tv_sec;
+	}
 	/* of a driver that sends more than one, the newest is kept */
 	give_back(d);
 	s->chain.seg = chain->seg;
 	s->chain.cookie = chain->cookie;
 	s->held = true;
-	clock_gettime(CLOCK_REALTIME, &ts);
-	s->updated_s = (vbb_u64)ts.tv_sec;
 	s->ask_ns = vbb_now_ns() + (vbb_u64)s->interval_s * 1000000000;
 }
 

@@ -130,11 +130,14 @@ class Statistics(FeatureCase):
         self.assertEqual(rig.ring.wait(), (0, 0))
         self.poll(rig.device, 0)
         want = {}
+        updated = self.get(rig.device)["last-update"]
+        self.wait_for(lambda: time.time() >= updated + 1)
         for name, text in (("LEN_ALIGN", bytes(9)), ("LEN_ALIGN", stat(0, 2) + b"x"), ("LEN_MAX", stat(0, 3) * 65)):
             want[name] = want.get(name, 0) + 1
             self.send(rig, text=text)
             self.assertEqual(self.faults(rig.device), want)
-            self.assertEqual(self.get(rig.device)["stats"]["stat-swap-in"], 1)
+            got = self.get(rig.device)
+            self.assertEqual((got["stats"]["stat-swap-in"], got["last-update"]), (1, updated))
             self.poll(rig.device, 3600)
             self.assertEqual(rig.ring.wait(), (0, 0))
             self.poll(rig.device, 0)
