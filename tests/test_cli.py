@@ -113,7 +113,7 @@ class Vectors(unittest.TestCase):
     def test_json(self):
         """The vectors for other implementations, which the second decoder wrote: vbb agrees with every word of them."""
         document = json.loads((HERE / "vectors" / "vectors.json").read_text(encoding="ascii"))
-        clauses = dict(re.findall(r"^((?:DRV|DEV|MSG)-\d+): ((?:.+\n)+)", SPEC.read_text(encoding="utf-8"), re.M))
+        clauses = dict(re.findall(r"^(VBB-(?:DRV|DEV|MSG)-\d+): ((?:.+\n)+)", SPEC.read_text(encoding="utf-8"), re.M))
         for entry in document["vectors"]:
             kind, data = entry["kind"], (HERE / "vectors" / entry["file"]).read_bytes()
             self.assertEqual((len(data), hashlib.sha256(data).hexdigest()), (entry["len"], entry["sha256"]))
@@ -355,7 +355,7 @@ class Encode(unittest.TestCase):
             messages = oracle.decode_stream(data, "host_request" if flag or cmd or req_id else "inflate")
             while data:
                 heads.append(oracle.HEADER.unpack_from(data))
-                if heads[-1][3] == oracle.BITMAP and heads[-1][6]:    # MSG-14
+                if heads[-1][3] == oracle.BITMAP and heads[-1][6]:    # VBB-MSG-14
                     bitmap = data[32:32 + heads[-1][6]]
                     self.assertTrue(len(bitmap) % 8 == 0 and any(bitmap[:8]) and any(bitmap[-8:]), heads[-1])
                 data = data[32 + heads[-1][6]:]

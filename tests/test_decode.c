@@ -127,7 +127,7 @@ static void test_records_are_counted_by_kind(void **state)
 }
 
 /* A good record, then a bad one: what came before stands, and nothing comes after. */
-/* MSG-16, MSG-17, MSG-18, MSG-21, MSG-23 */
+/* VBB-MSG-16, VBB-MSG-17, VBB-MSG-18, VBB-MSG-21, VBB-MSG-23 */
 static void test_every_fault_of_a_record(void **state)
 {
 	const uint64_t top = VBB_PFN_END;
@@ -190,7 +190,7 @@ static void test_every_fault_of_a_record(void **state)
 	expect(&m, RUNS({ vbb_pow2(51), vbb_pow2(51) }), VBB_E_PFN_RANGE, VBB_HDR_LEN + 8 + 61 * 8);
 }
 
-/* MSG-5, MSG-6, MSG-7, MSG-8, MSG-9, MSG-10, MSG-20 */
+/* VBB-MSG-05, VBB-MSG-06, VBB-MSG-07, VBB-MSG-08, VBB-MSG-09, VBB-MSG-10, VBB-MSG-20 */
 static void test_every_fault_of_a_header(void **state)
 {
 	const enum vbb_queue both = (enum vbb_queue)-1;
@@ -261,7 +261,7 @@ static void test_every_fault_of_a_header(void **state)
 	}
 }
 
-/* MSG-9 */
+/* VBB-MSG-09 */
 static void test_start_pfn_belongs_to_the_bitmap(void **state)
 {
 	struct message m;
@@ -283,7 +283,7 @@ static void test_start_pfn_belongs_to_the_bitmap(void **state)
 	expect(&m, NULL, 0, 0, 0);
 }
 
-/* MSG-7 */
+/* VBB-MSG-07 */
 static void test_records_must_be_negotiated(void **state)
 {
 	struct message m;
@@ -300,7 +300,7 @@ static void test_records_must_be_negotiated(void **state)
 	expect(&m, RUNS({ 0, 1 }), 0, 0);
 }
 
-/* MSG-5, MSG-10, MSG-13, MSG-15, MSG-19 */
+/* VBB-MSG-05, VBB-MSG-10, VBB-MSG-13, VBB-MSG-15, VBB-MSG-19 */
 static void test_lengths(void **state)
 {
 	struct message m;
@@ -350,7 +350,7 @@ static void test_lengths(void **state)
 	}
 }
 
-/* MSG-5 */
+/* VBB-MSG-05 */
 static void test_a_length_that_lies_is_not_believed(void **state)
 {
 	const struct vbb_dec_cfg cfg = { .queue = VBB_QUEUE_BALLOON };
@@ -373,7 +373,7 @@ static void test_a_length_that_lies_is_not_believed(void **state)
 	}
 }
 
-/* MSG-5 */
+/* VBB-MSG-05 */
 static void test_the_longest_message(void **state)
 {
 	const struct vbb_dec_cfg cfg = { .queue = VBB_QUEUE_BALLOON };
@@ -456,7 +456,7 @@ static void test_neighbours_come_out_as_one(void **state)
 	expect(&m, RUNS({ 0x7ffffff6, 20 }, { UINT32_MAX, 1 }, { 0, 1 }), 0, 0);
 }
 
-/* MSG-11, MSG-21 */
+/* VBB-MSG-11, VBB-MSG-21 */
 static void test_limit_to_the_page(void **state)
 {
 	struct message m;
@@ -566,7 +566,7 @@ static void check_every_cut(const struct message *m)
 	oracle_free(&o);
 }
 
-/* MSG-4 */
+/* VBB-MSG-04 */
 static void test_cuts_change_nothing(void **state)
 {
 	struct message m;
@@ -633,7 +633,7 @@ static void test_words_that_are_alike(void **state)
 	}
 }
 
-/* DEV-7 */
+/* VBB-DEV-07 */
 static void test_budget_changes_nothing(void **state)
 {
 	struct message m;
@@ -711,7 +711,7 @@ static void test_no_work_without_budget(void **state)
 	assert_int_equal(value, 7);
 }
 
-/* MSG-19 */
+/* VBB-MSG-19 */
 static void test_values(void **state)
 {
 	static const uint64_t values[] = { 0, 1, 0x123456789abcdef0, UINT64_MAX };
@@ -757,7 +757,7 @@ static void test_values(void **state)
 	test_cut_join(&cut, NULL);
 }
 
-/* MSG-20 */
+/* VBB-MSG-20 */
 static void test_a_bad_header_gives_nothing_for_ever(void **state)
 {
 	struct vbb_range r = { 11, 22 };

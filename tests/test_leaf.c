@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 #include "test.h"
 
-/* MSG-1 */
+/* VBB-MSG-01 */
 static void test_loads_are_little_endian_at_any_address(void **state)
 {
 	uint8_t buf[16];
@@ -18,7 +18,7 @@ static void test_loads_are_little_endian_at_any_address(void **state)
 	}
 }
 
-/* MSG-1 */
+/* VBB-MSG-01 */
 static void test_stores_are_little_endian_at_any_address(void **state)
 {
 	size_t i, k;

@@ -175,7 +175,7 @@ static void test_a_second_load_is_seen(void **state)
 	assert_int_equal(watch.nr_outside, 1);
 }
 
-/* MSG-3 */
+/* VBB-MSG-03 */
 static void test_random_messages(void **state)
 {
 	uint64_t seed = 6, nr_good = 0, nr_bad = 0;
@@ -209,7 +209,7 @@ static void load_file(struct message *m, const char *path)
 }
 
 /* All test vectors and the fuzzers' corpus */
-/* MSG-3 */
+/* VBB-MSG-03 */
 static void test_messages_of_files(void **state)
 {
 	char path[4096];
@@ -273,7 +273,7 @@ static void test_a_seeded_decoder_is_caught(void **state)
 
 /* --- Results, requests, and what is written */
 
-/* MSG-3 */
+/* VBB-MSG-03 */
 static void test_results_and_requests(void **state)
 {
 	uint64_t seed = 7;

@@ -38,7 +38,7 @@ static void assert_hdr_equal(const struct vbb_hdr *a, const struct vbb_hdr *b)
 	assert_int_equal(a->bmap_len, b->bmap_len);
 }
 
-/* MSG-4 */
+/* VBB-MSG-04 */
 static void test_header_loads_over_every_cut(void **state)
 {
 	size_t i, a, b;
@@ -178,7 +178,7 @@ static void test_result_stores_over_every_cut(void **state)
 	}
 }
 
-/* DEV-2, DEV-16 */
+/* VBB-DEV-02, VBB-DEV-16 */
 static void test_result_writes_16_bytes_of_more_and_none_of_less(void **state)
 {
 	size_t len, i;
@@ -199,7 +199,7 @@ static void test_result_writes_16_bytes_of_more_and_none_of_less(void **state)
 	}
 }
 
-/* DRV-3, MSG-2 */
+/* VBB-DRV-03, VBB-MSG-02 */
 static void test_result_faults(void **state)
 {
 	uint8_t bytes[VBB_RESULT_LEN];

@@ -33,7 +33,7 @@ static void assert_pattern(const struct message *m, uint64_t first, uint64_t pat
 	assert_int_equal(pages_in(&d, first), pattern);
 }
 
-/* MSG-13 */
+/* VBB-MSG-13 */
 static void test_every_pattern_as_bitmap(void **state)
 {
 	uint64_t pattern;

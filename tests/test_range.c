@@ -16,7 +16,7 @@ static bool has(const struct vbb_range *r, uint64_t pfn)
 	return pfn >= r->pfn && pfn - r->pfn < r->nr_pages;
 }
 
-/* MSG-11 */
+/* VBB-MSG-11 */
 static void test_last_pfn_of_each_page_size(void **state)
 {
 	uint32_t shift;
@@ -187,7 +187,7 @@ static void shrink_everything(uint64_t origin)
 					shrink_one(origin, gpa, len, base, shift);
 }
 
-/* DEV-5 */
+/* VBB-DEV-05 */
 static void test_shrink_keeps_whole_host_pages(void **state)
 {
 	(void)state;
@@ -360,7 +360,7 @@ static void cut_small_maps(uint64_t origin)
 	}
 }
 
-/* DEV-4 */
+/* VBB-DEV-04 */
 static void test_ram_map_cuts_at_borders_and_holes(void **state)
 {
 	(void)state;

@@ -40,7 +40,7 @@ static void test_load_over_every_cut(void **state)
 	}
 }
 
-/* DRV-8 */
+/* VBB-DRV-08 */
 static void test_wrong_lengths(void **state)
 {
 	uint8_t bytes[64] = { 0 };
@@ -68,7 +68,7 @@ static void test_wrong_lengths(void **state)
 	assert_int_equal(vbb_req_load(&req, NULL, 0, 16), VBB_E_LEN);
 }
 
-/* DRV-8: what is in a buffer that is too short for the used length, and what becomes of it */
+/* VBB-DRV-08: what is in a buffer that is too short for the used length, and what becomes of it */
 static void test_more_than_the_buffer_has(void **state)
 {
 	static const struct {
@@ -110,7 +110,7 @@ static void test_more_than_the_buffer_has(void **state)
 	}
 }
 
-/* MSG-2, DRV-8 */
+/* VBB-MSG-02, VBB-DRV-08 */
 static void test_reserved_bits_and_id(void **state)
 {
 	uint8_t bytes[VBB_REQ_LEN];
@@ -158,7 +158,7 @@ static void test_store_over_every_cut(void **state)
 	}
 }
 
-/* DEV-17 */
+/* VBB-DEV-17 */
 static void test_store_takes_as_little_as_it_can(void **state)
 {
 	/* GET_UNUSED_PAGES, id 0x1122334455667788, no arguments */
@@ -199,7 +199,7 @@ static void test_store_takes_as_little_as_it_can(void **state)
 	assert_int_equal(bytes[0], 0xee);
 }
 
-/* DRV-18, DEV-15 */
+/* VBB-DRV-18, VBB-DEV-15 */
 static void test_queue_comes_after_those_of_standard_features(void **state)
 {
 	/* statistics, hints and reporting bring a queue; deflate-on-oom and poison do not */
@@ -220,7 +220,7 @@ static void test_queue_comes_after_those_of_standard_features(void **state)
 	}
 }
 
-/* DRV-1, DEV-1 */
+/* VBB-DRV-01, VBB-DEV-01 */
 static void test_features_without_what_they_need_go(void **state)
 {
 	const uint64_t ours = (uint64_t)7 << 60 | (uint64_t)1 << 32;

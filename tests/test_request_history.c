@@ -327,7 +327,7 @@ static void guest_against_history(uint64_t seed)
 	assert_true(dues.nr_sent > NR_STEPS / 8);
 }
 
-/* DRV-9 */
+/* VBB-DRV-09 */
 static void test_guest_against_history(void **state)
 {
 	uint64_t seed;

@@ -70,7 +70,7 @@ static void assert_no_end(struct vbb_guest *g)
 
 /* Guest: the rows of the specification */
 
-/* DRV-9 */
+/* VBB-DRV-09 */
 static void test_guest_serves_work_and_ends_it_once(void **state)
 {
 	static const uint16_t flags[] = { DONE, UNSUPPORTED, BUSY, FAILED };
@@ -107,7 +107,7 @@ static void test_guest_serves_work_and_ends_it_once(void **state)
 	}
 }
 
-/* DRV-10 */
+/* VBB-DRV-10 */
 static void test_guest_says_busy_to_a_second(void **state)
 {
 	struct vbb_guest g;
@@ -134,7 +134,7 @@ static void test_guest_says_busy_to_a_second(void **state)
 	}
 }
 
-/* DRV-8 */
+/* VBB-DRV-08 */
 static void test_guest_unknown_commands_are_unsupported(void **state)
 {
 	struct vbb_guest g;
@@ -156,7 +156,7 @@ static void test_guest_unknown_commands_are_unsupported(void **state)
 	assert_no_end(&g);
 }
 
-/* DRV-8 */
+/* VBB-DRV-08 */
 static void test_guest_malformed_requests_fail(void **state)
 {
 	static const int errs[] = { VBB_E_LEN, VBB_E_RESERVED };
@@ -193,7 +193,7 @@ static void test_guest_malformed_requests_fail(void **state)
 	assert_no_end(&g);
 }
 
-/* DRV-8 */
+/* VBB-DRV-08 */
 static void test_guest_is_silent_where_the_id_is_0_or_open(void **state)
 {
 	static const uint16_t cmds[] = { GET, DROP, CANCEL, 3 };
@@ -229,7 +229,7 @@ static void test_guest_is_silent_where_the_id_is_0_or_open(void **state)
 	assert_int_equal(take(&g, GET, 1, 0), VBB_GUEST_SERVE);
 }
 
-/* DRV-10 */
+/* VBB-DRV-10 */
 static void test_guest_cancel(void **state)
 {
 	struct vbb_guest g;
@@ -281,7 +281,7 @@ static void test_guest_cancel(void **state)
 	assert_no_end(&g);
 }
 
-/* DRV-13 */
+/* VBB-DRV-13 */
 static void test_guest_takes_no_more_than_it_can_end(void **state)
 {
 	struct vbb_guest g, before;
@@ -318,7 +318,7 @@ static void test_guest_takes_no_more_than_it_can_end(void **state)
 	}
 }
 
-/* DRV-20 */
+/* VBB-DRV-20 */
 static void test_guest_reset_forgets_all(void **state)
 {
 	struct vbb_guest g;
@@ -424,7 +424,7 @@ static void judge_in_all_states(const struct vbb_hdr *hdr)
 }
 
 /* Every answer that vbb_dec_init() lets through, to every request in every state */
-/* DEV-8 */
+/* VBB-DEV-08 */
 static void test_host_judges_every_answer(void **state)
 {
 	static const uint64_t lens[] = { 0, 8, VIRTIO_BALLOON_BMAP_LEN_MAX };
@@ -447,7 +447,7 @@ static void test_host_judges_every_answer(void **state)
 	}
 }
 
-/* DEV-8 */
+/* VBB-DEV-08 */
 static void test_host_one_end_and_no_answer_after_it(void **state)
 {
 	struct vbb_host h;
@@ -468,7 +468,7 @@ static void test_host_one_end_and_no_answer_after_it(void **state)
 	}
 }
 
-/* DEV-10 */
+/* VBB-DEV-10 */
 static void test_host_forgets_pages_at_a_collection(void **state)
 {
 	struct vbb_host h;
@@ -499,7 +499,7 @@ static void test_host_forgets_pages_at_a_collection(void **state)
 	assert_int_equal(accept(&h, id, DROP, CONT), 0);
 }
 
-/* DEV-10 */
+/* VBB-DEV-10 */
 static void test_host_withdraws_an_answer_in_hand(void **state)
 {
 	const struct vbb_hdr last = {
@@ -563,7 +563,7 @@ static void test_host_withdraws_an_answer_in_hand(void **state)
 	}
 }
 
-/* DEV-18, DEV-13 */
+/* VBB-DEV-18, VBB-DEV-13 */
 static void test_host_reset_and_close(void **state)
 {
 	struct vbb_host h;
@@ -589,7 +589,7 @@ static void test_host_reset_and_close(void **state)
 	assert_int_equal(host_open(&h, GET), cancel + 1);
 }
 
-/* DEV-12, DEV-17 */
+/* VBB-DEV-12, VBB-DEV-17 */
 static void test_host_ids_end_before_they_repeat(void **state)
 {
 	struct vbb_host h, moved;

@@ -354,7 +354,7 @@ static void talk(struct talk *t, uint64_t seed)
 	}
 }
 
-/* DRV-9 */
+/* VBB-DRV-09 */
 static void test_everything_ends(void **state)
 {
 	static struct talk t;
@@ -377,7 +377,7 @@ static void test_everything_ends(void **state)
 	assert_true(sum[3] > 100 && sum[4] > 1000);
 }
 
-/* DRV-10, DRV-13 */
+/* VBB-DRV-10, VBB-DRV-13 */
 static void test_cancel_is_served_while_payloads_fill_the_queue(void **state)
 {
 	static struct talk t;

@@ -119,7 +119,7 @@ static void test_length_is_a_sum_that_does_not_wrap(void **state)
 	}
 }
 
-/* MSG-4 */
+/* VBB-MSG-04 */
 static void test_only_empty_segments(void **state)
 {
 	const struct vbb_seg seg[3] = { { NULL, 0 }, { NULL, 0 }, { NULL, 0 } };

@@ -11,7 +11,7 @@ A line is one of
   expect: 0x200 512         a line of its output
   fault: message 1, ...     how its complaint begins, behind the file's name; exit status 65
   encode: --format bitmap   'vbb encode' with these options makes the same bytes of the output
-  spec: MSG-12, MSG-13      the requirements of docs/spec.md that it is about; a bad one has them from the fault
+  spec: VBB-MSG-12, VBB-MSG-13      the requirements of docs/spec.md that it is about; a bad one has them from the fault
 
 Run as a program, it writes each vector's bytes into a directory: vector.py DIRECTORY VECTOR...
 """

@@ -6,52 +6,52 @@
 
 /* In the words of the specification; tests/test_cli.py compares them. */
 static const struct vbb_clause clauses[] = {
-	{ "MSG-2",
+	{ "VBB-MSG-02",
 	  "A bit or field that is called reserved MUST be written 0. A reader MUST\n"
 	  "treat what carries one that is not 0 as malformed.\n" },
-	{ "MSG-5",
+	{ "VBB-MSG-05",
 	  "bmap_len MUST be 2^20 at most, and MUST be the number of device-readable\n"
 	  "bytes of the chain less 32. A chain with fewer than 32 is malformed.\n" },
-	{ "MSG-6",
+	{ "VBB-MSG-06",
 	  "page_shift MUST be 12 to 30.\n" },
-	{ "MSG-7",
+	{ "VBB-MSG-07",
 	  "format MUST be BITMAP (0), RECORDS (1) or VALUES (2); RECORDS MUST NOT be\n"
 	  "used unless bit 62 was negotiated; VALUES MUST NOT be used on the inflate\n"
 	  "and deflate queues.\n" },
-	{ "MSG-8",
+	{ "VBB-MSG-08",
 	  "On the inflate and deflate queues cmd, flag and req_id MUST be 0. On\n"
 	  "host_request, flag MUST be 0 to 5.\n" },
-	{ "MSG-9",
+	{ "VBB-MSG-09",
 	  "start_pfn MUST be below 2^52 in format BITMAP, and 0 in the others.\n" },
-	{ "MSG-10",
+	{ "VBB-MSG-10",
 	  "bmap_len MUST NOT be 0, except in an answer whose flag is not CONT. It\n"
 	  "MUST be 0 where flag is UNSUPPORTED, BUSY, CANCELLED or FAILED.\n" },
-	{ "MSG-11",
+	{ "VBB-MSG-11",
 	  "A page is out of range when its pfn is 2^52 or more, or when its last byte\n"
 	  "lies at or past 2^64, or when it lies at or past the limit that the reader\n"
 	  "set, where it set one. A message MUST NOT name a page that is out of\n"
 	  "range; one that does is malformed.\n" },
-	{ "MSG-15",
+	{ "VBB-MSG-15",
 	  "bmap_len MUST be a multiple of 8 in format RECORDS.\n" },
-	{ "MSG-16",
+	{ "VBB-MSG-16",
 	  "order MUST be 51 at most, and 0 in an extent. pfn MUST be a multiple of\n"
 	  "2^order.\n" },
-	{ "MSG-17",
+	{ "VBB-MSG-17",
 	  "All words of a record MUST lie inside the payload.\n" },
-	{ "MSG-18",
+	{ "VBB-MSG-18",
 	  "The page count of an extent MUST be 1 to 2^52.\n" },
-	{ "MSG-19",
+	{ "VBB-MSG-19",
 	  "bmap_len MUST be a multiple of 8 in format VALUES.\n" },
-	{ "MSG-24",
+	{ "VBB-MSG-24",
 	  "Of an array whose length is no multiple of 4 a reader MUST act on whole\n"
 	  "numbers only, and MUST treat the rest as malformed.\n" },
-	{ "DEV-2",
+	{ "VBB-DEV-02",
 	  "Where the device-writable part has 16 bytes or more, and bit 60 was\n"
 	  "negotiated, a device MUST write the result to its first 16 bytes and use\n"
 	  "the chain with length 16. Else it MUST use the chain with length 0.\n" },
-	{ "DEV-16",
+	{ "VBB-DEV-16",
 	  "A device MUST write 0 to 3 to status, and 0 to reserved.\n" },
-	{ "DEV-17",
+	{ "VBB-DEV-17",
 	  "A device MUST set param to a number that is not 0 and not the id of a\n"
 	  "request that is open. It MUST use the buffer with length 32, or, where\n"
 	  "both arguments are 0, with length 16 or 32. It MUST NOT write a request to\n"
@@ -66,36 +66,36 @@ struct row {
 
 /* Format VALUES has what is its own first, and shares the rest. */
 static const struct row rows[] = {
-	{ VBB_PART_VALUES, VBB_E_LEN_ALIGN, "MSG-19" },
-	{ VBB_PART_MSG, VBB_E_SHORT, "MSG-5" },
-	{ VBB_PART_MSG, VBB_E_CMD, "MSG-8" },
-	{ VBB_PART_MSG, VBB_E_PAGE_SHIFT, "MSG-6" },
-	{ VBB_PART_MSG, VBB_E_FLAG, "MSG-8" },
-	{ VBB_PART_MSG, VBB_E_FORMAT, "MSG-7" },
-	{ VBB_PART_MSG, VBB_E_REQ_ID, "MSG-8" },
-	{ VBB_PART_MSG, VBB_E_START_PFN, "MSG-9" },
-	{ VBB_PART_MSG, VBB_E_LEN_MAX, "MSG-5" },
-	{ VBB_PART_MSG, VBB_E_LEN, "MSG-5" },
-	{ VBB_PART_MSG, VBB_E_LEN_EMPTY, "MSG-10" },
-	{ VBB_PART_MSG, VBB_E_PAYLOAD, "MSG-10" },
-	{ VBB_PART_MSG, VBB_E_LEN_ALIGN, "MSG-15" },
-	{ VBB_PART_MSG, VBB_E_REC_ORDER, "MSG-16" },
-	{ VBB_PART_MSG, VBB_E_REC_ALIGN, "MSG-16" },
-	{ VBB_PART_MSG, VBB_E_REC_TRUNC, "MSG-17" },
-	{ VBB_PART_MSG, VBB_E_REC_COUNT, "MSG-18" },
-	{ VBB_PART_MSG, VBB_E_PFN_RANGE, "MSG-11" },
-	{ VBB_PART_MSG, VBB_E_PFN_LIMIT, "MSG-11" },
-	{ VBB_PART_PFNS, VBB_E_LEN_ALIGN, "MSG-24" },
-	{ VBB_PART_PFNS, VBB_E_PFN_RANGE, "MSG-11" },
-	{ VBB_PART_PFNS, VBB_E_PFN_LIMIT, "MSG-11" },
-	{ VBB_PART_REQUEST, VBB_E_LEN, "DEV-17" },
-	{ VBB_PART_REQUEST, VBB_E_REQ_ID, "DEV-17" },
-	{ VBB_PART_REQUEST, VBB_E_RESERVED, "MSG-2" },
-	{ VBB_PART_REQUEST, VBB_E_REQ_ARG, "MSG-2" },
-	{ VBB_PART_RESULT, VBB_E_SHORT, "DEV-2" },
-	{ VBB_PART_RESULT, VBB_E_LEN, "DEV-2" },
-	{ VBB_PART_RESULT, VBB_E_RESERVED, "DEV-16" },
-	{ VBB_PART_RESULT, VBB_E_STATUS, "DEV-16" },
+	{ VBB_PART_VALUES, VBB_E_LEN_ALIGN, "VBB-MSG-19" },
+	{ VBB_PART_MSG, VBB_E_SHORT, "VBB-MSG-05" },
+	{ VBB_PART_MSG, VBB_E_CMD, "VBB-MSG-08" },
+	{ VBB_PART_MSG, VBB_E_PAGE_SHIFT, "VBB-MSG-06" },
+	{ VBB_PART_MSG, VBB_E_FLAG, "VBB-MSG-08" },
+	{ VBB_PART_MSG, VBB_E_FORMAT, "VBB-MSG-07" },
+	{ VBB_PART_MSG, VBB_E_REQ_ID, "VBB-MSG-08" },
+	{ VBB_PART_MSG, VBB_E_START_PFN, "VBB-MSG-09" },
+	{ VBB_PART_MSG, VBB_E_LEN_MAX, "VBB-MSG-05" },
+	{ VBB_PART_MSG, VBB_E_LEN, "VBB-MSG-05" },
+	{ VBB_PART_MSG, VBB_E_LEN_EMPTY, "VBB-MSG-10" },
+	{ VBB_PART_MSG, VBB_E_PAYLOAD, "VBB-MSG-10" },
+	{ VBB_PART_MSG, VBB_E_LEN_ALIGN, "VBB-MSG-15" },
+	{ VBB_PART_MSG, VBB_E_REC_ORDER, "VBB-MSG-16" },
+	{ VBB_PART_MSG, VBB_E_REC_ALIGN, "VBB-MSG-16" },
+	{ VBB_PART_MSG, VBB_E_REC_TRUNC, "VBB-MSG-17" },
+	{ VBB_PART_MSG, VBB_E_REC_COUNT, "VBB-MSG-18" },
+	{ VBB_PART_MSG, VBB_E_PFN_RANGE, "VBB-MSG-11" },
+	{ VBB_PART_MSG, VBB_E_PFN_LIMIT, "VBB-MSG-11" },
+	{ VBB_PART_PFNS, VBB_E_LEN_ALIGN, "VBB-MSG-24" },
+	{ VBB_PART_PFNS, VBB_E_PFN_RANGE, "VBB-MSG-11" },
+	{ VBB_PART_PFNS, VBB_E_PFN_LIMIT, "VBB-MSG-11" },
+	{ VBB_PART_REQUEST, VBB_E_LEN, "VBB-DEV-17" },
+	{ VBB_PART_REQUEST, VBB_E_REQ_ID, "VBB-DEV-17" },
+	{ VBB_PART_REQUEST, VBB_E_RESERVED, "VBB-MSG-02" },
+	{ VBB_PART_REQUEST, VBB_E_REQ_ARG, "VBB-MSG-02" },
+	{ VBB_PART_RESULT, VBB_E_SHORT, "VBB-DEV-02" },
+	{ VBB_PART_RESULT, VBB_E_LEN, "VBB-DEV-02" },
+	{ VBB_PART_RESULT, VBB_E_RESERVED, "VBB-DEV-16" },
+	{ VBB_PART_RESULT, VBB_E_STATUS, "VBB-DEV-16" },
 };
 
 const struct vbb_clause *vbb_explain(enum vbb_part part, int fault)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause */
 /*
- * Headers, records and results. What a reader takes of a record: vbb_rec_accepted() is MSG-16 of
- * its first word, vbb_rec_rest() the bytes that MSG-17 wants behind it, and vbb_pages_accepted() is
- * MSG-11 and MSG-18 of a block or an extent.
+ * Headers, records and results. What a reader takes of a record: vbb_rec_accepted() is VBB-MSG-16
+ * of its first word, vbb_rec_rest() the bytes that VBB-MSG-17 wants behind it, and
+ * vbb_pages_accepted() is VBB-MSG-11 and VBB-MSG-18 of a block or an extent.
  */
 
 /*@ predicate vbb_accepted_fields(integer queue, integer records, integer cmd, integer page_shift,

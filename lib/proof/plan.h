@@ -4,7 +4,7 @@
  * words are small, and that a plan ends. That what a plan has counted is what it gives is not among
  * it. What is believed here of bits is proved in bit-vectors by tests/proof/leaves.smt2.
  *
- * vbb_limit is the first page that is out of range (MSG-11). It is one number throughout, as an
+ * vbb_limit is the first page that is out of range (VBB-MSG-11). It is one number throughout, as an
  * encoder has one page size; whichever it is, what is proved holds of it.
  */
 

@@ -26,7 +26,7 @@ static void stop(void)
 	bus_remove();
 }
 
-/* DRV-1, DRV-2, DRV-12, DRV-16: what is accepted of an offer */
+/* VBB-DRV-01, VBB-DRV-02, VBB-DRV-12, VBB-DRV-16: what is accepted of an offer */
 static void test_features(void **state)
 {
 	static const struct {
@@ -61,7 +61,7 @@ static void test_features(void **state)
 	stub_poisoning = false;
 }
 
-/* DRV-18: a queue has its number by what is offered, and nobody listens to one that is refused. */
+/* VBB-DRV-18: a queue has its number by what is offered, and nobody hears one that is refused. */
 static void test_queue_numbers(void **state)
 {
 	u64 offered = ALL & ~BIT_OF(PAGE_POISON) & ~BIT_OF(STATS_VQ);
@@ -230,7 +230,7 @@ static void test_rounding(void **state)
 	stop();
 }
 
-/* DRV-6: of a device that says nothing the guest loses no more than what it was to be told of. */
+/* VBB-DRV-06: of a device that says nothing the guest loses no more than it was to be told of. */
 static void test_silent_device(void **state)
 {
 	unsigned long begin;
@@ -510,7 +510,7 @@ static void device_gone(void)
 			bus_queue(i)->broken = true;
 }
 
-/* DRV-6: it may go in the middle of anything, and nobody waits for it. */
+/* VBB-DRV-06: it may go in the middle of anything, and nobody waits for it. */
 static void test_device_gone(void **state)
 {
 	unsigned long begin;

@@ -84,7 +84,7 @@ static void test_each_field(void **state)
 	bus_remove();
 }
 
-/* A fault has a line as soon as there was one of it; DRV-3 has them counted. */
+/* A fault has a line as soon as there was one of it; VBB-DRV-03 has them counted. */
 static void test_faults(void **state)
 {
 	char name[64];

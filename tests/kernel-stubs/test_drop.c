@@ -77,7 +77,7 @@ static void test_page_cache(void **state)
 	assert_int_equal(nr_freed, 0);
 }
 
-/* DRV-17: any limit is kept, and the next drop goes on where this one ended. */
+/* VBB-DRV-17: any limit is kept, and the next drop goes on where this one ended. */
 static void test_limit(void **state)
 {
 	u64 limit, nr_freed, nr;
@@ -96,7 +96,7 @@ static void test_limit(void **state)
 	}
 }
 
-/* DRV-17: slabs go as a whole, and only where all that could go is within the limit. */
+/* VBB-DRV-17: slabs go as a whole, and only where all that could go is within the limit. */
 static void test_slab(void **state)
 {
 	static const struct {

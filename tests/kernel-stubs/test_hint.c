@@ -241,7 +241,7 @@ static void test_balloon_wants(void **state)
 	stop();
 }
 
-/* DRV-6: to a device that takes everything and gives nothing back STOP can still be said. */
+/* VBB-DRV-06: to a device that takes everything and gives nothing back STOP can still be said. */
 static void test_silent_device(void **state)
 {
 	u32 num;

@@ -106,7 +106,7 @@ static void turn(void)
 	}
 }
 
-/* DRV-4, DRV-5: moves, the target, and a device that takes its time, in any order */
+/* VBB-DRV-04, VBB-DRV-05: moves, the target, and a device that takes its time, in any order */
 static void test_moves(void **state)
 {
 	unsigned int i;
@@ -348,7 +348,7 @@ static void put_back_late(void)
 	let_go(true);
 }
 
-/* DRV-6: the driver goes while the kernel has its hands on pages; it lets go within moments. */
+/* VBB-DRV-06: the driver goes while the kernel has its hands on pages; it lets go soon. */
 static void test_held_back_at_the_end(void **state)
 {
 	start(0);

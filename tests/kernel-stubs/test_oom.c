@@ -77,7 +77,7 @@ static void test_gives(void **state)
 	stop();
 }
 
-/* DRV-15: what it got it keeps, until the host says something. */
+/* VBB-DRV-15: what it got it keeps, until the host says something. */
 static void test_keeps(void **state)
 {
 	unsigned long nr_pages;
@@ -95,7 +95,7 @@ static void test_keeps(void **state)
 	stop();
 }
 
-/* DRV-4: where the device must know before, the guest has the pages when it does. */
+/* VBB-DRV-04: where the device must know before, the guest has the pages when it does. */
 static void test_must_tell(void **state)
 {
 	unsigned long nr_pages;
@@ -116,7 +116,7 @@ static void test_must_tell(void **state)
 	stop();
 }
 
-/* DRV-6: a device that says nothing for a second is not waited for, and one that does again is. */
+/* VBB-DRV-06: a device that says nothing for a second is not waited for; one that does again is. */
 static void test_silent_device(void **state)
 {
 	start(OOM | MUST_TELL, NR_PAGES);

@@ -458,7 +458,7 @@ static void test_nonsense(void **state)
 	stop();
 }
 
-/* DRV-11: a kernel that relies on what is in free pages names none; it does all the rest. */
+/* VBB-DRV-11: a kernel that relies on what is in free pages names none; it does all the rest. */
 static void test_free_pages_matter(void **state)
 {
 	bool *const matter[] = { &stub_init_on_free, &stub_poisoning };

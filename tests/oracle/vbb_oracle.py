@@ -63,7 +63,7 @@ class Decoder:
         self.end = PFN_END
 
     def set_end(self, shift):
-        """The first page that is out of range, and what the fault is called (MSG-11)."""
+        """The first page that is out of range, and what the fault is called (VBB-MSG-11)."""
         self.end = min(PFN_END, 1 << 64 - shift)
         self.out_of_range = "PFN_RANGE"
         if self.limit and self.limit < self.end:
@@ -72,7 +72,7 @@ class Decoder:
     def name_pages(self, pfn, count, byte):
         """Pages of a block, an extent or a frame: all or nothing."""
         if pfn + count > self.end:
-            raise Malformed(self.out_of_range, "MSG-11", byte)
+            raise Malformed(self.out_of_range, "VBB-MSG-11", byte)
         self.msg.runs.append((pfn, count))
 
     def name_bits(self, data, pfn, order, byte):
@@ -83,29 +83,29 @@ class Decoder:
             if good:
                 self.msg.runs.append((first, good))
             if good != pages:
-                raise Malformed(self.out_of_range, "MSG-11", byte + (bit + (good >> order)) // 64 * 8)
+                raise Malformed(self.out_of_range, "VBB-MSG-11", byte + (bit + (good >> order)) // 64 * 8)
 
     def header(self, chunk):
         """Check all of the header before anything of the payload is acted on, in the order of appendix A."""
         if len(chunk) < HEADER.size:
-            raise Malformed("SHORT", "MSG-5")
+            raise Malformed("SHORT", "VBB-MSG-05")
         cmd, shift, flag, fmt, req_id, start, length = HEADER.unpack_from(chunk)
         self.msg.header = dict(zip(FIELDS, HEADER.unpack_from(chunk)))
         rest = len(chunk) - HEADER.size
         for wrong, name, clause, byte in (
-                (cmd and not self.answer, "CMD", "MSG-8", 0),
-                (not 12 <= shift <= 30, "PAGE_SHIFT", "MSG-6", 2),
-                (flag > (FLAG_LAST if self.answer else 0), "FLAG", "MSG-8", 4),
+                (cmd and not self.answer, "CMD", "VBB-MSG-08", 0),
+                (not 12 <= shift <= 30, "PAGE_SHIFT", "VBB-MSG-06", 2),
+                (flag > (FLAG_LAST if self.answer else 0), "FLAG", "VBB-MSG-08", 4),
                 (fmt > VALUES or fmt == VALUES and not self.answer or fmt == RECORDS and not self.records,
-                 "FORMAT", "MSG-7", 6),
-                (req_id and not self.answer, "REQ_ID", "MSG-8", 8),
-                (start >= PFN_END if fmt == BITMAP else start, "START_PFN", "MSG-9", 16),
-                (length > PAYLOAD_MAX, "LEN_MAX", "MSG-5", 24),
-                (length != rest, "LEN", "MSG-5", 24),
-                (length == 0 and flag == CONT, "LEN_EMPTY", "MSG-10", 24),
-                (length and flag > DONE, "PAYLOAD", "MSG-10", 24),
-                (fmt == RECORDS and length % 8, "LEN_ALIGN", "MSG-15", 24),
-                (fmt == VALUES and length % 8, "LEN_ALIGN", "MSG-19", 24)):
+                 "FORMAT", "VBB-MSG-07", 6),
+                (req_id and not self.answer, "REQ_ID", "VBB-MSG-08", 8),
+                (start >= PFN_END if fmt == BITMAP else start, "START_PFN", "VBB-MSG-09", 16),
+                (length > PAYLOAD_MAX, "LEN_MAX", "VBB-MSG-05", 24),
+                (length != rest, "LEN", "VBB-MSG-05", 24),
+                (length == 0 and flag == CONT, "LEN_EMPTY", "VBB-MSG-10", 24),
+                (length and flag > DONE, "PAYLOAD", "VBB-MSG-10", 24),
+                (fmt == RECORDS and length % 8, "LEN_ALIGN", "VBB-MSG-15", 24),
+                (fmt == VALUES and length % 8, "LEN_ALIGN", "VBB-MSG-19", 24)):
             if wrong:
                 raise Malformed(name, clause, byte)
         return shift, fmt, start
@@ -116,17 +116,17 @@ class Decoder:
             return int.from_bytes(data[offset:offset + 8], "little")
         pfn, order, code = word(at) & (1 << 52) - 1, word(at) >> 52 & 63, word(at) >> 58
         if order > 51 or (code == EXTENT and order):
-            raise Malformed("REC_ORDER", "MSG-16", at)
+            raise Malformed("REC_ORDER", "VBB-MSG-16", at)
         if pfn % (1 << order):
-            raise Malformed("REC_ALIGN", "MSG-16", at)
+            raise Malformed("REC_ALIGN", "VBB-MSG-16", at)
         behind = at + 8 + 8 * (1 if code == EXTENT else code)
         if behind > len(data):
-            raise Malformed("REC_TRUNC", "MSG-17", at)
+            raise Malformed("REC_TRUNC", "VBB-MSG-17", at)
         if code == BLOCK:
             self.name_pages(pfn, 1 << order, at)
         elif code == EXTENT:
             if not 1 <= word(at + 8) <= 1 << 52:
-                raise Malformed("REC_COUNT", "MSG-18", at + 8)
+                raise Malformed("REC_COUNT", "VBB-MSG-18", at + 8)
             self.name_pages(pfn, word(at + 8), at)
         else:
             self.name_bits(data[at + 8:behind], pfn, order, at + 8)
@@ -176,7 +176,7 @@ def decode_pfns(data, limit=None):
     try:
         for at in range(0, len(data), 4):
             if len(data) - at < 4:
-                raise Malformed("LEN_ALIGN", "MSG-24", at)
+                raise Malformed("LEN_ALIGN", "VBB-MSG-24", at)
             decoder.name_pages(int.from_bytes(data[at:at + 4], "little"), 1, at)
     except Malformed as fault:
         decoder.msg.fault = fault
@@ -188,10 +188,10 @@ def decode_request(data):
     there = len(data) if len(data) in (16, 32) else min(len(data), 16) // 16 * 16
     cmd, res0, res1, res2, req_id, arg0, arg1 = REQUEST.unpack(data[:there].ljust(REQUEST.size, b"\0"))
     request = {"cmd": cmd, "id": req_id, "arg0": arg0, "arg1": arg1}
-    for wrong, name, clause in ((len(data) < 16, "LEN", "DEV-17"), (req_id == 0, "REQ_ID", "DEV-17"),
-                                (len(data) not in (16, 32), "LEN", "DEV-17"),
-                                (res0 or res1 or res2, "RESERVED", "MSG-2"),
-                                (cmd == DROP_CACHE and arg0 > 3 or cmd == CANCEL and arg1, "REQ_ARG", "MSG-2")):
+    for wrong, name, clause in ((len(data) < 16, "LEN", "VBB-DEV-17"), (req_id == 0, "REQ_ID", "VBB-DEV-17"),
+                                (len(data) not in (16, 32), "LEN", "VBB-DEV-17"),
+                                (res0 or res1 or res2, "RESERVED", "VBB-MSG-02"),
+                                (cmd == DROP_CACHE and arg0 > 3 or cmd == CANCEL and arg1, "REQ_ARG", "VBB-MSG-02")):
         if wrong:
             return request, Malformed(name, clause)
     return request, None
@@ -200,12 +200,12 @@ def decode_request(data):
 def decode_result(data):
     """What a device wrote, to ({field: number}, fault)."""
     if len(data) != RESULT.size:
-        return {}, Malformed("SHORT" if len(data) < RESULT.size else "LEN", "DEV-2")
+        return {}, Malformed("SHORT" if len(data) < RESULT.size else "LEN", "VBB-DEV-02")
     nr_pages, status, discard_shift, reserved = RESULT.unpack(data)
     result = {"nr_pages": nr_pages, "status": status, "discard_shift": discard_shift}
     if reserved:
-        return result, Malformed("RESERVED", "DEV-16")
-    return result, Malformed("STATUS", "DEV-16") if status > 3 else None
+        return result, Malformed("RESERVED", "VBB-DEV-16")
+    return result, Malformed("STATUS", "VBB-DEV-16") if status > 3 else None
 
 
 def message(fmt, payload, start_pfn=0, page_shift=12, cmd=0, flag=0, req_id=0):

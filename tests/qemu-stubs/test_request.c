@@ -45,7 +45,7 @@ static uint8_t named[NR_BLOCKS][NR_UNITS];	/* in the answer at hand */
 static uint8_t left_out[NR_BLOCKS][NR_UNITS];	/* because of it */
 static uint64_t nr_left_out, nr_hinted;		/* in all, and by this device */
 
-/* Nothing that an answer says permits a discard. DEV-9 */
+/* Nothing that an answer says permits a discard. VBB-DEV-09 */
 int ram_block_discard_range(RAMBlock *b, uint64_t offset, size_t len)
 {
 	fail();
@@ -545,7 +545,7 @@ static void any_turn(void)
 	look_for_given_up();
 }
 
-/* DEV-9, DEV-10 */
+/* VBB-DEV-09, VBB-DEV-10 */
 static void test_any_turns(void **state)
 {
 	unsigned int i, k;
@@ -631,7 +631,7 @@ static void test_many_hints(void **state)
 	stop();
 }
 
-/* DEV-8: what was not asked for, or is malformed, is counted, and leaves no page out. */
+/* VBB-DEV-08: what was not asked for, or is malformed, is counted, and leaves no page out. */
 static void test_lies(void **state)
 {
 	static const struct {
@@ -788,7 +788,7 @@ static void test_drop_cache(void **state)
 	stop();
 }
 
-/* A guest that never ends what it drops: what comes next is not refused for ever. DEV-13 */
+/* A guest that never ends what it drops: what comes next is not refused for ever. VBB-DEV-13 */
 static void test_drop_cache_silent(void **state)
 {
 	seed = 3;
@@ -835,7 +835,7 @@ static void test_drop_cache_silent(void **state)
 	stop();
 }
 
-/* A new driver knows no id of the old one's, has parked nothing, and is not told of it. DEV-18 */
+/* A new driver knows no id of the old one's, parked nothing, and is told nothing: VBB-DEV-18. */
 static void test_reset(void **state)
 {
 	seed = 2;

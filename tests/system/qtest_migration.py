@@ -102,7 +102,7 @@ def test_unused(rig):
     no_faults(migration.source)
 
 
-# DEV-9
+# VBB-DEV-09
 def test_later_write(rig):
     """A write after the question wins over the answer, before it or after it."""
     migration, peer = filled(rig)
@@ -134,7 +134,7 @@ def next_round(migration, peer, pages):
     source.qmp.execute("migrate-set-parameters", **{"max-bandwidth": SLOW})
 
 
-# DEV-10
+# VBB-DEV-10
 def test_late_answer(rig):
     """An answer to a question before the last collection is dropped."""
     migration, peer = filled(rig)
@@ -164,7 +164,7 @@ def test_late_answer(rig):
     no_faults(source)
 
 
-# DEV-13
+# VBB-DEV-13
 def test_silent(rig):
     """Migration does not wait for a guest that says nothing, or has no buffer to ask with."""
     for nr_parked in (4, 0):
@@ -182,7 +182,7 @@ def test_silent(rig):
         check(machine.inflate(extents([(DATA, 1)]))[:2] == (1, OK), "the destination inflates")
 
 
-# DEV-8
+# VBB-DEV-08
 def test_nonsense(rig):
     """Whatever the guest answers, migration goes on and the device counts."""
     migration, peer = filled(rig)
@@ -297,7 +297,7 @@ def unread(connection):
     return struct.unpack("i", fcntl.ioctl(connection, termios.FIONREAD, bytes(4)))[0]
 
 
-# DEV-13
+# VBB-DEV-13
 def test_stalled(rig):
     """While the network takes no more an answer waits for migration, and nobody for the answer."""
     migration, peer = filled(rig)
@@ -365,7 +365,7 @@ def test_migrate_message(rig):
     check(machine.property("faults") == {"REQ_STALE": 1}, "an answer to the source")
 
 
-# DEV-12
+# VBB-DEV-12
 def test_there_and_back(rig):
     """Ids go along with the device, and never come twice."""
     migration, peer = filled(rig)

@@ -265,7 +265,7 @@ def unused(rig, driver, **guest):
     finish(rig, host)
 
 
-# DRV-21
+# VBB-DRV-21
 def taken(rig, driver):
     """What is taken after one answer is not in the next; and memory is in motion meanwhile."""
     host = begin(rig, driver)
@@ -314,7 +314,7 @@ def windows(rig, driver):
     finish(rig, host)
 
 
-# DRV-10
+# VBB-DRV-10
 def waiting_drop(host):
     """A request to drop caches that waits, as they were dropped a moment ago."""
     for _ in range(10):
@@ -374,7 +374,7 @@ def request(cmd=GET_UNUSED_PAGES, reserved=(0, 0, 0), req_id=1000, arg0=0, arg1=
     return struct.pack("<4H3Q", cmd, *reserved, req_id, arg0, arg1)
 
 
-# DRV-7, DRV-8, DRV-19
+# VBB-DRV-07, VBB-DRV-08, VBB-DRV-19
 def malformed(rig, driver):
     """Whatever a buffer holds, it is parked anew, counted, and answered if it has an id."""
     host = begin(rig, driver)
@@ -409,7 +409,7 @@ def malformed(rig, driver):
     finish(rig, host)
 
 
-# DRV-7, DRV-8, DRV-13
+# VBB-DRV-07, VBB-DRV-08, VBB-DRV-13
 def thousand(rig, driver):
     """A thousand requests, each the moment that there is a buffer for it; each field is as chance has it.
 
@@ -464,7 +464,7 @@ def thousand(rig, driver):
     finish(rig, host)
 
 
-# DRV-6
+# VBB-DRV-06
 def ring_lies(rig, driver):
     """The device's half of the request queue is nonsense: the driver gives up, and goes when told to."""
     host = begin(rig, driver)
@@ -502,7 +502,7 @@ def ring_lies(rig, driver):
     finish(rig, host)
 
 
-# DRV-13
+# VBB-DRV-13
 def flood(rig, driver):
     """A host that asks, and takes no answer: the driver forgets none, and reads no further."""
     host = begin(rig, driver)
@@ -556,7 +556,7 @@ def storm(rig, driver):
     finish(rig, host)
 
 
-# DRV-20
+# VBB-DRV-20
 def goes(rig, driver, how, doing):
     """The driver, or its device, goes in the middle of a walk or a drop; or the guest sleeps."""
     host = begin(rig, driver)
@@ -597,7 +597,7 @@ def goes(rig, driver, how, doing):
     finish(rig, host)
 
 
-# DRV-18
+# VBB-DRV-18
 def queues(rig, driver):
     """Where the queue is depends on what the device offers."""
     for choice in range(8):
@@ -609,7 +609,7 @@ def queues(rig, driver):
         host.device.close()
 
 
-# DRV-11
+# VBB-DRV-11
 def poison(rig, driver, append, flag):
     """A kernel that relies on what free pages contain names none."""
     host = begin(rig, driver, append=[append])
@@ -732,7 +732,7 @@ def fragmented(rig, driver):
     finish(rig, host)
 
 
-# DRV-17
+# VBB-DRV-17
 def drop(rig, driver):
     """The page cache is dropped to the page; the answer says how much that was."""
     host = begin(rig, driver)

@@ -65,7 +65,7 @@ class Device(hostile.HostileDevice):
                 self.reported_len += length
             self.use(chain, length=sum(length for _, length in chain.room))
 
-    # DRV-14
+    # VBB-DRV-14
     def account(self, name, out):
         frames = [frame for frame, in struct.iter_unpack("<I", out)]
         named = set(frames)
@@ -224,7 +224,7 @@ def stats_end(rig, driver, how):
 
 # Who gets the pages, and when
 
-# DRV-4
+# VBB-DRV-04
 def must_tell(rig, driver):
     """No page comes back before the device has said that it knows."""
     device = begin(rig, driver, [F_MUST_TELL_HOST])
@@ -243,7 +243,7 @@ def must_tell(rig, driver):
     settle(rig)
 
 
-# DRV-5
+# VBB-DRV-05
 def unseen(rig, driver):
     """Pages that the device has not taken yet are not given back."""
     device = begin(rig, driver, [])
@@ -262,7 +262,7 @@ def unseen(rig, driver):
     settle(rig)
 
 
-# DRV-6
+# VBB-DRV-06
 def must_tell_end(rig, driver, how):
     """Ours alone: the stock driver waits for such a device for ever."""
     device = begin(rig, driver, [F_MUST_TELL_HOST])
@@ -280,7 +280,7 @@ def inflate_leaving(rig, mib):
     return nr
 
 
-# DRV-14, DRV-15
+# VBB-DRV-14, VBB-DRV-15
 def oom(rig, driver, features):
     """The guest gets memory instead of a killed process, and keeps it till the host asks anew."""
     device = begin(rig, driver, [F_DEFLATE_ON_OOM, *features])
@@ -354,7 +354,7 @@ def oom_end(rig, driver, how):
 
 # What is in free pages
 
-# DRV-16
+# VBB-DRV-16
 def poison(rig, driver):
     """A kernel that relies on what is in free pages says so, or does not let them be seen."""
     word, value = {"release": ("init_on_free=1", 0),

@@ -66,7 +66,7 @@ class Formats(Case):
             rig.fill()
         self.assertEqual(self.faults(rig.device), {})
 
-    # DEV-11
+    # VBB-DEV-11
     def test_pfns(self):
         def make(rng, pages):
             pages = list(pages)
@@ -133,14 +133,14 @@ class Formats(Case):
         used = rig.send(rig.inflate, records(*extent((1 << 52) - 1, 1)))
         self.assertEqual(used, (16, (0, PARTIAL, 12, 0)))
 
-    # DEV-4
+    # VBB-DEV-04
     def test_pfn_of_31_bits_and_more(self):
         memory = Memory(4 * MIB)
         rig = self.rig(features=OLD, ram=[Region(0xfffff000 << 12, memory)])
         rig.send(rig.inflate, pfns([0xfffff000, 0xfffff002]))
         self.assertEqual(rig.differences([0xfffff000, 0xfffff002]), [])
 
-    # DEV-2
+    # VBB-DEV-02
     def test_result_room(self):
         """A result wants 16 bytes, in one piece or in many; with less, and in the old format, there is none."""
         rig = self.rig()
@@ -153,7 +153,7 @@ class Formats(Case):
         old = self.rig(rig.device, features=OLD)
         self.assertEqual(old.send(old.inflate, pfns(page)), (0, None))
 
-    # MSG-4
+    # VBB-MSG-04
     def test_every_cut(self):
         """A message cut in two at each of its bytes."""
         rig = self.rig()
@@ -162,7 +162,7 @@ class Formats(Case):
         for cut in range(1, len(message)):
             self.assertEqual(rig.send(rig.inflate, message, cuts=[cut], into=(3, 13))[1], (4, OK, 12, 0))
 
-    # DEV-6
+    # VBB-DEV-06
     def test_two_messages_are_not_one(self):
         """Neighbours in two messages are two discards; in one message they are one."""
         rig = self.rig()
@@ -177,7 +177,7 @@ class Formats(Case):
 class Options(Case):
     """What the command line changes."""
 
-    # DEV-1
+    # VBB-DEV-01
     def test_offers(self):
         base = bits(1, fe.VERSION_1, fe.INDIRECT_DESC, fe.EVENT_IDX, fe.PROTOCOL_FEATURES)
         everything = (fe.PAGE_BITMAP, fe.PAGE_RECORDS, fe.HOST_REQ)
@@ -244,7 +244,7 @@ class HugePages(Case):
         print(f"SKIP {self.id()}: {why}", flush=True)
         self.skipTest(why)
 
-    # DEV-5
+    # VBB-DEV-05
     def test_whole_and_part(self):
         memory = Memory(8 * HUGE_LEN, huge=True)
         # as QEMU has it: one file, a hole in the guest's addresses, and no border of huge pages at either side
@@ -268,7 +268,7 @@ class HugePages(Case):
             self.assertEqual(rig.differences(gone), [], runs)
             rig.fill()
 
-    # DEV-6
+    # VBB-DEV-06
     def test_two_halves_in_two_messages(self):
         memory = Memory(2 * HUGE_LEN, huge=True)
         rig = self.rig(ram=[Region(0x40000000, memory)], features=OLD)
@@ -289,7 +289,7 @@ class HugePages(Case):
 class Malformed(Case):
     """Faults of messages and of rings are told, counted under their names, and end nothing."""
 
-    # MSG-22, DEV-3
+    # VBB-MSG-22, VBB-DEV-03
     def test_messages(self):
         rig = self.rig()
         page = rig.ram[0].gpa // fe.PAGE_LEN
@@ -332,7 +332,7 @@ class Malformed(Case):
             self.assertEqual(rig.send(rig.deflate, message, into=0), (0, None))
         self.assertEqual(rig.send(rig.inflate, bitmap([page]))[1], (1, OK, 12, 0))
 
-    # MSG-24
+    # VBB-MSG-24
     def test_odd_old_array(self):
         rig = self.rig(features=OLD)
         page = rig.ram[0].gpa // fe.PAGE_LEN
@@ -435,7 +435,7 @@ class Work(Case):
         self.wait_for(lambda: rig.device.counters()["discard_calls"] > 1000)
         return answer
 
-    # DEV-7
+    # VBB-DEV-07
     def test_control_goes_on(self):
         device = self.device()
         rig = self.big(device)
@@ -471,7 +471,7 @@ class Work(Case):
         self.assertEqual(rig.inflate.wait(), (0, 16))
         self.assertEqual(device.counters()["discard_calls"], calls + 1)
 
-    # MSG-3
+    # VBB-MSG-03
     def test_memory_changes_in_the_middle(self):
         device = self.device()
         rig = self.big(device)

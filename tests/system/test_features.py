@@ -437,7 +437,7 @@ class Reporting(FeatureCase):
 class AllAtOnce(Case):
     """Every feature offered: every queue has its own index, and the last is the one for host requests."""
 
-    # DEV-15
+    # VBB-DEV-15
     def test_indices(self):
         options = ("--must-tell-host", "--deflate-on-oom", "--free-page-hint", "--page-poison", "--free-page-reporting")
         rig = self.rig(None, *options, features=ALL | bits(0, 1, 2, 3, 4, 5, fe.HOST_REQ))

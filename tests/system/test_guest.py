@@ -552,7 +552,7 @@ def settle(rig):
     rig.finish()
 
 
-# DRV-6
+# VBB-DRV-06
 def silent(rig, driver):
     """The device takes everything and says nothing."""
     begin(rig, driver)
@@ -602,14 +602,14 @@ def mislead(rig, driver, use):
     settle(rig)
 
 
-# DRV-3
+# VBB-DRV-03
 def lengths(rig, driver):
     """The device claims to have written too little, too much, and what is no result."""
     wrong = [0, 1, 8, 15, 17, 32, 4096, 1 << 31, (1 << 32) - 1]
     mislead(rig, driver, lambda device, chain: device.use(chain, hostile.result(), length=random.choice(wrong)))
 
 
-# DRV-3
+# VBB-DRV-03
 def results(rig, driver):
     """The device writes results that say the impossible."""
     top = (1 << 64) - 1
@@ -655,7 +655,7 @@ def targets(rig, driver):
     settle(rig)
 
 
-# DRV-3, DRV-6
+# VBB-DRV-03, VBB-DRV-06
 def beyond(rig, driver):
     """The target is more than the guest has, and than there can be; it jumps from one end to the other."""
     device = begin(rig, driver)
@@ -687,7 +687,7 @@ def dies(rig, driver, after):
     rig.gone()
 
 
-# DRV-1, DRV-2, DRV-12
+# VBB-DRV-01, VBB-DRV-02, VBB-DRV-12
 def features(rig, driver):
     """The driver accepts no bit that needs one which is not offered, and speaks as was agreed."""
     bits = (hostile.F_VERSION_1, hostile.F_PAGE_BITMAP, hostile.F_HOST_REQ_VQ,
@@ -718,7 +718,7 @@ def features(rig, driver):
         device.close()
 
 
-# DRV-2
+# VBB-DRV-02
 def taken_back(rig, driver):
     """The device comes back with less than it had, and with all of it, under an inflated balloon."""
     platform = "/sys/bus/platform/drivers/virtio-uml"

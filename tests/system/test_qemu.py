@@ -53,7 +53,7 @@ class Rig:
 
 # What the device offers
 
-# DEV-1
+# VBB-DEV-01
 def test_features(rig):
     ours = 1 << PAGE_BITMAP | 1 << HOST_REQ_VQ | 1 << PAGE_RECORDS
     for properties, expected in (((), ours), (("page-records=off",), ours & ~(1 << PAGE_RECORDS)),
@@ -80,7 +80,7 @@ def test_stock_features(rig):
         check(seen[0] == seen[1], f"{properties}: {seen[0]} and {seen[1]}")
 
 
-# DEV-15
+# VBB-DEV-15
 def test_request_queue(rig):
     """Its number depends on what is offered; it is the last one."""
     iothread = ["-object", "iothread,id=io0"]
@@ -121,7 +121,7 @@ def test_inflate(rig):
             no_faults(machine)
 
 
-# DEV-11
+# VBB-DEV-11
 def test_old_format(rig):
     """Without the feature a buffer is an array of frames."""
     machine = rig.started(accept=1 << VERSION_1)
@@ -138,7 +138,7 @@ def test_old_format(rig):
     check(machine.property("discards") == 2, "not merged")
 
 
-# DEV-4
+# VBB-DEV-04
 def test_not_ram(rig):
     """Registers and holes are passed over."""
     machine = rig.started()
@@ -155,7 +155,7 @@ def huge_backends():
     yield "memory-backend-memfd,share=on,hugetlb=on,hugetlbsize=2M", 21
 
 
-# DEV-5, DEV-6
+# VBB-DEV-05, VBB-DEV-06
 def test_host_pages(rig):
     """Of huge pages only whole ones go; a message that covers half of one frees nothing."""
     path = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
@@ -192,7 +192,7 @@ def test_host_pages(rig):
             file.write(before)
 
 
-# MSG-22, DEV-3
+# VBB-MSG-22, VBB-DEV-03
 def test_rom(rig):
     """ROM is passed over, and stays what it is."""
     machine = rig.machine(device=PCI_DEVICE, kind=PciMachine)
@@ -349,7 +349,7 @@ def test_reset(rig):
     no_faults(machine)
 
 
-# DEV-14
+# VBB-DEV-14
 def test_stop(rig):
     """A machine that stops keeps the message, and goes on with it."""
     machine = rig.started()

@@ -307,7 +307,7 @@ class UnusedPages(Requests):
             with self.assertRaises(fe.Refused):
                 rig.front.request(fe.SET_FEATURES, struct.pack("=Q", OLD | bits(fe.HOST_REQ)))
 
-    # DEV-1
+    # VBB-DEV-01
     def test_needs_bitmap(self):
         rig = self.rig(features=OLD)
         self.assertTrue(rig.offered & bits(fe.HOST_REQ))
@@ -518,7 +518,7 @@ class Ends(Requests):
         driver.answer(request, CANCELLED)
         self.ended(driver, request, "cancelled")
 
-    # DEV-13
+    # VBB-DEV-13
     def test_guest_that_does_not_obey(self):
         """A second of grace; then its answers are faults, and it is asked anew."""
         driver = self.driver()
@@ -544,7 +544,7 @@ class Ends(Requests):
         driver.answer(third, CANCELLED)
         self.ended(driver, third, "cancelled")
 
-    # DEV-13
+    # VBB-DEV-13
     def test_timeout_and_guest_obeys(self):
         driver = self.driver()
         request = self.ask(driver, **{"timeout-ms": 100})
@@ -554,7 +554,7 @@ class Ends(Requests):
         data = self.ended(driver, request, "timeout")
         self.assertLess(data["total-ms"], 1000)
 
-    # DEV-18
+    # VBB-DEV-18
     def test_reset(self):
         for reset in (lambda front: front.request(fe.RESET_DEVICE), lambda front: front.close(),
                       lambda front: front.request(fe.SET_FEATURES, struct.pack("=Q", FEATURES)),
@@ -592,7 +592,7 @@ class Ends(Requests):
 
         return disable, base, lambda: front.share(front.regions)
 
-    # DEV-14
+    # VBB-DEV-14
     def test_pause(self):
         """What is parked comes back unused, and is not seen again where it once was; the request goes on."""
         # also more than the device has places for
@@ -640,7 +640,7 @@ class Ends(Requests):
 class Lies(Requests):
     """What a driver should not send: named, counted, and the queue goes on."""
 
-    # DEV-8
+    # VBB-DEV-08
     def test_answers(self):
         driver = self.driver()
         device = driver.rig.device
@@ -684,7 +684,7 @@ class Lies(Requests):
             self.assertIn("multiple of 2^order", data["error"])
             self.assertEqual(self.faults(driver.rig.device), {"REC_ALIGN": 1})
 
-    # DEV-8
+    # VBB-DEV-08
     def test_cancel_with_payload(self):
         driver = self.driver()
         request = self.ask(driver)
@@ -695,7 +695,7 @@ class Lies(Requests):
         self.ended(driver, request, "cancelled")
         self.assertEqual(self.faults(driver.rig.device), {"PAYLOAD": 1})
 
-    # DEV-9
+    # VBB-DEV-09
     def test_pages_that_are_not_there(self):
         """They are what the guest says; no address is touched for it."""
         driver = self.driver()
@@ -704,7 +704,7 @@ class Lies(Requests):
         self.ended(driver, request, "done", pages=1 << 52, runs=1)
         self.assertEqual(driver.rig.differences([]), [])
 
-    # DEV-17
+    # VBB-DEV-17
     def test_small_buffers(self):
         driver = self.driver(nr_parked=0)
         driver.nr_parked, driver.park_len = 1, 31
