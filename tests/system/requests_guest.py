@@ -496,7 +496,7 @@ def ring_lies(rig, driver):
         rig.rmmod()
         rig.expect_returned(f"after {lie}")
         host.answers.clear()
-        rig.guest.insmod(driver.module, driver.params)
+        rig.insmod()
     host.expect(DONE, GET_UNUSED_PAGES)
     host.strays.clear()
     finish(rig, host)
@@ -546,7 +546,7 @@ def storm(rig, driver):
             rig.guest.write(f"/sys/bus/virtio/drivers/{driver.name}/bind", "virtio0")
         else:
             rig.rmmod()
-            rig.guest.insmod(driver.module, driver.params)
+            rig.insmod()
         # What was open is closed by the reset, and its answers never come.
         host.answers.clear()
     host.heard = lambda answer: None
@@ -583,7 +583,7 @@ def goes(rig, driver, how, doing):
             rig.guest.unpin()
             rig.rmmod()
             rig.expect_returned("with the module unloaded")
-            rig.guest.insmod(driver.module, driver.params)
+            rig.insmod()
         elif state == "rebind":
             rig.unbind()
             rig.guest.write(f"/sys/bus/virtio/drivers/{driver.name}/bind", "virtio0")

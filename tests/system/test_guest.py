@@ -98,7 +98,11 @@ class Rig:
         self.driver = driver
         if isinstance(self.device, Device):
             self.counters = self.device.counters()
-        self.guest.insmod(driver.module, driver.params)
+        self.insmod()
+
+    def insmod(self):
+        """Loads the driver, at first or again."""
+        self.guest.insmod(self.driver.module, self.driver.params)
         if self.flavour.name == "debug":
             # What a module needed for its start is freed soon after; an interrupt just then makes User Mode Linux complain.
             poll(lambda: self.guest.cat("/proc/vmallocinfo").count(" load_module+") <=
@@ -348,7 +352,7 @@ def reload_often(rig, driver):
     rig.unload()
     free = rig.free
     for _ in range(200):
-        rig.guest.insmod(driver.module, driver.params)
+        rig.insmod()
         rig.guest.rmmod(driver.name)
     rig.expect_free(free, "loaded and unloaded 200 times")
     rig.finish()
