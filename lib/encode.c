@@ -322,6 +322,78 @@ static bool vbb_enc_has_room(const struct vbb_enc *e, const struct vbb_rec *rec)
 	return vbb_enc_room(e) >= (rec->nr_words ? 16 : 8 * vbb_rec_words(rec));
 }
 
+/* Write the runs held back as one bitmap; not those apart. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan);
+  @ requires e->format == VBB_FMT_RECORDS && vbb_one_ok(e->plan);
+  @ requires VBB_ENC_LAST_REC(e);
+  @ assigns VBB_ENC_RECORDS_OF(e);
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures seg: e->cur.seg == \old(e->cur.seg) && e->cur.nr_segs == \old(e->cur.nr_segs);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures any: VBB_ENC_LAST_REC(e);
+  @*/
+static void vbb_enc_flush_one(struct vbb_enc *e)
+{
+	const vbb_u32 order = e->plan.order;
+	size_t i;
+
+	if (vbb_enc_room(e) < 16)
+		return;
+	vbb_enc_rec_begin(e, vbb_shr(e->plan.one_pfn, order), order);
+	/*@ loop invariant 0 <= i <= e->plan.nr_runs;
+	  @ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
+	  @ loop invariant seg: e->cur.seg == \at(e->cur.seg, Pre) &&
+	  @   e->cur.nr_segs == \at(e->cur.nr_segs, Pre);
+	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
+	  @ loop invariant in: VBB_ENC_IN_BITMAP(e);
+	  @ loop assigns i, VBB_ENC_POS_OF(e), e->word_unit, e->word, e->msg, e->rec, e->rec_pfn,
+	  @   e->rec_words, e->last;
+	  @ loop variant e->plan.nr_runs - i;
+	  @*/
+	for (i = 0; i < e->plan.nr_runs; i++)
+		if (!vbb_plan_is_apart(&e->plan, i))
+			vbb_enc_add_run(e, e->plan.run[i], order);
+	vbb_enc_rec_close(e);
+}
+
+/* Write each of the runs held back as a record of its own; not those apart. */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan);
+  @ requires e->format == VBB_FMT_RECORDS;
+  @ assigns VBB_ENC_POS_OF(e), e->rec_words, e->msg;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures any: e->rec_words == 0;
+  @*/
+static void vbb_enc_flush_alone(struct vbb_enc *e)
+{
+	size_t i;
+
+	e->rec_words = 0;
+	/*@ loop invariant 0 <= i <= e->plan.nr_runs;
+	  @ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
+	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
+	  @ loop assigns i, VBB_ENC_POS_OF(e), e->msg;
+	  @ loop variant e->plan.nr_runs - i;
+	  @*/
+	for (i = 0; i < e->plan.nr_runs; i++) {
+		const struct vbb_range r = e->plan.run[i];
+
+		if (vbb_plan_is_apart(&e->plan, i))
+			continue;
+		if (vbb_run_is_block(&r) && vbb_enc_room(e) >= 8)
+			vbb_enc_store_block(e, r.pfn, vbb_ctz64(r.nr_pages));
+		else if (vbb_enc_room(e) >= 16)
+			vbb_enc_store_extent(e, r.pfn, r.nr_pages);
+		else
+			break;
+		e->msg.nr_pages = vbb_add(e->msg.nr_pages, r.nr_pages);
+	}
+}
+
 /* Write the runs held back as records. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan);
   @ requires e->format == VBB_FMT_RECORDS && vbb_counted(e->plan);
@@ -340,6 +412,10 @@ static void vbb_enc_flush_records(struct vbb_enc *e)
 	struct vbb_rec rec;
 	struct vbb_range r;
 
+	if (e->plan.kind == VBB_PLAN_ONE)
+		vbb_enc_flush_one(e);
+	else if (e->plan.kind == VBB_PLAN_ALONE)
+		vbb_enc_flush_alone(e);
 	vbb_plan_start(&e->plan);
 	/*@ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
 	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
@@ -629,31 +705,32 @@ static vbb_u64 vbb_enc_end(const struct vbb_enc *e)
 	return vbb_align_down(pfn, 6) + 8 * e->len_max;
 }
 
-/* Take a run that lies behind all that are held back, where it finds room without a plan. */
-/*@ requires \valid(e) && \valid(r) && \separated(e, r) && vbb_below(*r) && vbb_enc_open(*e);
-  @ requires r->nr_pages >= 1;
-  @ assigns e->plan.nr_runs, e->plan.late_sum, VBB_ENC_HELD_OF(e), e->nr_put, *r;
+/*
+ * Take the first of some runs: those that lie behind all that are held back, and find room without
+ * a plan. Returns how many.
+ */
+/*@ requires \valid(e) && \valid_read(r + (0 .. nr - 1)) && \separated(e, r + (0 .. nr - 1));
+  @ requires vbb_enc_open(*e) && nr >= 1;
+  @ assigns e->plan.nr_runs, e->plan.late_sum, VBB_ENC_HELD_OF(e), e->nr_put;
   @ ensures open: vbb_enc_open(*e);
-  @ ensures rest: r->pfn + r->nr_pages == \old(r->pfn + r->nr_pages) && r->pfn >= \old(r->pfn);
-  @ ensures done: \result != 0 ==> r->nr_pages == 0;
-  @ ensures none: \result == 0 ==> *r == \old(*r);
+  @ ensures few: 0 <= \result <= nr;
   @*/
-static bool vbb_enc_append(struct vbb_enc *e, struct vbb_range *r)
+static size_t vbb_enc_append(struct vbb_enc *e, const struct vbb_range *r, size_t nr)
 {
+	vbb_u64 limit = vbb_pfn_end(e->cfg.page_shift), nr_words = vbb_enc_room(e) / 8;
+
 	/* the old format holds none back */
 	if (!e->plan.nr_runs)
-		return false;
+		return 0;
 	if (e->format == VBB_FMT_BITMAP) {
-		if (vbb_run_end(r) > vbb_enc_end(e))
-			return false;
-	} else if (8 * (e->nr_words + e->plan.late_sum.nr_words + 2) > vbb_enc_room(e)) {
-		return false;
+		limit = vbb_min(limit, vbb_enc_end(e));
+		nr_words = ~(vbb_u64)0;
+	} else {
+		nr_words -= vbb_min(nr_words, e->nr_words);
 	}
-	if (!vbb_plan_append(&e->plan, r))
-		return false;
-	e->nr_put = vbb_add(e->nr_put, 1);
-	vbb_run_cut(r, r->nr_pages);
-	return true;
+	nr = vbb_plan_append(&e->plan, r, nr, limit, nr_words);
+	e->nr_put = vbb_add(e->nr_put, nr);
+	return nr;
 }
 
 /* Out of line, since what it needs in registers would cost the others time. */
@@ -701,9 +778,56 @@ int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r)
 {
 	if (e->state != STATE_OPEN || e->format == VBB_FMT_VALUES)
 		return VBB_E_STATE;
+	if (vbb_enc_append(e, r, 1)) {
+		vbb_run_cut(r, r->nr_pages);
+		return 0;
+	}
 	if (!vbb_range_valid(r, e->cfg.page_shift))
 		return VBB_E_INVAL;
-	return vbb_enc_append(e, r) ? 0 : vbb_enc_put_slowly(e, r);
+	return vbb_enc_put_slowly(e, r);
+}
+
+/*@ requires \valid(e) && \valid(l) && \separated(e, l) && vbb_enc_ok(*e);
+  @ requires \valid_read(l->run + (0 .. l->nr_runs - 1));
+  @ requires \separated(e, l, l->run + (0 .. l->nr_runs - 1));
+  @ assigns VBB_ENC_OPEN_OF(e), e->nr_put, l->pos, l->nr_taken;
+  @ ensures ok: vbb_enc_ok(*e);
+  @ ensures all: \result == 0 ==> l->pos >= l->nr_runs;
+  @ ensures forward: l->pos >= \old(l->pos);
+  @ ensures untouched: \result == VBB_E_STATE ==>
+  @   l->pos == \old(l->pos) && l->nr_taken == \old(l->nr_taken);
+  @*/
+int vbb_enc_put_runs(struct vbb_enc *e, struct vbb_run_list *l)
+{
+	struct vbb_range r;
+	int err;
+
+	if (e->state != STATE_OPEN || e->format == VBB_FMT_VALUES)
+		return VBB_E_STATE;
+	/*@ loop invariant ok: vbb_enc_ok(*e) && e->state == STATE_OPEN;
+	  @ loop invariant format: e->format != VBB_FMT_VALUES;
+	  @ loop invariant forward: l->pos >= \at(l->pos, Pre);
+	  @ loop assigns err, r, VBB_ENC_OPEN_OF(e), e->nr_put, l->pos, l->nr_taken;
+	  @ loop variant l->nr_runs - l->pos;
+	  @*/
+	while (l->pos < l->nr_runs) {
+		if (!l->nr_taken)
+			l->pos += vbb_enc_append(e, l->run + l->pos, l->nr_runs - l->pos);
+		if (l->pos == l->nr_runs)
+			break;
+		r = l->run[l->pos];
+		if (!vbb_range_valid(&r, e->cfg.page_shift) || r.nr_pages <= l->nr_taken)
+			return VBB_E_INVAL;
+		vbb_run_cut(&r, l->nr_taken);
+		err = vbb_enc_put_slowly(e, &r);
+		if (err) {
+			l->nr_taken = l->run[l->pos].nr_pages - r.nr_pages;
+			return err;
+		}
+		l->nr_taken = 0;
+		l->pos++;
+	}
+	return 0;
 }
 
 /*@ predicate vbb_bitmap_ok(struct vbb_bitmap b) =

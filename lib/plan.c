@@ -210,7 +210,7 @@ static struct vbb_range vbb_plan_take(struct vbb_plan *p, vbb_u64 pfn, vbb_u64 e
 	return vbb_run(pfn, end);
 }
 
-/* As vbb_plan_next_part(), of the one bitmap for late runs */
+/* As vbb_plan_next_run(), of the one bitmap for late runs */
 /*@ requires \valid(p) && \valid(r) && \separated(p, r) && vbb_plan_ok(*p) && p->pos <= p->nr_runs;
   @ assigns *r, p->pos;
   @ ensures p->pos <= p->nr_runs;
@@ -231,7 +231,7 @@ static bool vbb_plan_next_late(struct vbb_plan *p, struct vbb_range *r)
 	return false;
 }
 
-bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r)
+bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r)
 {
 	if (p->phase == VBB_PHASE_LATE)
 		return vbb_plan_next_late(p, r);
@@ -409,7 +409,7 @@ static void vbb_plan_guess(struct vbb_plan *p)
 }
 
 /* Step 2 */
-/*@ requires \valid(p) && vbb_plan_ok(*p) && vbb_counted(*p) && p->first_phase == VBB_PHASE_ORDERS;
+/*@ requires \valid(p) && vbb_plan_ok(*p) && vbb_counted(*p) && p->kind == VBB_PLAN_ORDERS;
   @ assigns VBB_REC_OF(p), VBB_PRICES_OF(p);
   @ ensures ok: vbb_plan_ok(*p);
   @ ensures order: p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
@@ -473,12 +473,13 @@ static void vbb_plan_note(struct vbb_plan *p)
 
 void vbb_plan_start(struct vbb_plan *p)
 {
-	p->phase = p->first_phase;
-	p->fresh = p->phase == VBB_PHASE_ONE;
+	p->phase = VBB_PHASE_LEFT;
+	p->fresh = false;
 	p->pos = 0;
 	p->nr_left = 0;
-	if (p->phase != VBB_PHASE_ORDERS)
+	if (vbb_plan_is_simple(p))
 		return;
+	p->phase = VBB_PHASE_ORDERS;
 	vbb_plan_load(p);
 	p->nr_kept = p->nr_left;
 	p->pos = p->nr_left;
@@ -530,53 +531,11 @@ static void vbb_run_rec(const struct vbb_range *r, struct vbb_rec *rec)
 	rec->nr_words = 0;
 }
 
-/* The next record of a simple plan, without those of late runs apart */
-/*@ requires \valid(p) && \valid(rec) && \separated(p, rec) && vbb_plan_ok(*p) && vbb_given(*p);
-  @ requires p->phase == VBB_PHASE_ONE || p->phase == VBB_PHASE_ALONE;
-  @ assigns *rec, p->fresh, p->pos;
-  @ ensures given: vbb_given(*p);
-  @ ensures rec: \result != 0 ==> vbb_rec_ok(*rec);
-  @ ensures alone: \result != 0 && p->phase == VBB_PHASE_ALONE ==> rec->nr_words == 0;
-  @ ensures less: \result != 0 ==> vbb_records_left(*p) < \old(vbb_records_left(*p));
-  @*/
-static bool vbb_plan_next_simple(struct vbb_plan *p, struct vbb_rec *rec)
-{
-	if (p->phase == VBB_PHASE_ONE) {
-		if (!p->fresh)
-			return false;
-		p->fresh = false;
-		rec->order = p->order;
-		rec->pfn = p->one_pfn;
-		rec->nr_pages = 0;
-		rec->nr_words = p->one_words;
-		return true;
-	}
-	/*@ loop invariant \at(p->pos, Pre) <= p->pos <= p->nr_runs;
-	  @ loop assigns p->pos;
-	  @ loop variant p->nr_runs - p->pos;
-	  @*/
-	while (p->pos < p->nr_runs) {
-		size_t i = p->pos++;
-
-		if (vbb_plan_is_apart(p, i))
-			continue;
-		vbb_run_rec(&p->run[i], rec);
-		return true;
-	}
-	return false;
-}
-
 bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec)
 {
 	struct vbb_range r;
 
-	if (p->phase == VBB_PHASE_ONE || p->phase == VBB_PHASE_ALONE) {
-		if (vbb_plan_next_simple(p, rec))
-			return true;
-		vbb_plan_begin_left(p);
-	}
 	/*@ loop invariant vbb_plan_ok(*p) && vbb_given(*p) && vbb_between(*p);
-	  @ loop invariant p->phase >= VBB_PHASE_ORDERS;
 	  @ loop invariant p->order == \at(p->order, Pre) ||
 	  @   p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
 	  @ loop invariant vbb_records_left(*p) <= \at(vbb_records_left(*p), Pre);
@@ -608,7 +567,7 @@ bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec)
   @ requires vbb_plan_ok(*p) && vbb_counted(*p);
   @ assigns *higher_words, *higher, VBB_REC_OF(p);
   @ ensures ok: vbb_plan_ok(*p);
-  @ ensures order: \old(p->first_phase) == VBB_PHASE_ORDERS ==>
+  @ ensures order: \old(p->kind) == VBB_PLAN_ORDERS ==>
   @   p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
   @ ensures few: \result <= VBB_WORDS_MAX;
   @ ensures higher: *higher_words <= VBB_WORDS_MAX;
@@ -624,7 +583,7 @@ static vbb_u64 vbb_plan_words(struct vbb_plan *p, vbb_u64 *higher_words, vbb_u64
 	vbb_plan_start(p);
 	/*@ loop invariant vbb_plan_ok(*p) && vbb_given(*p) && vbb_between(*p);
 	  @ loop invariant nr_words <= VBB_WORDS_MAX && *higher_words <= VBB_WORDS_MAX;
-	  @ loop invariant p->first_phase == VBB_PHASE_ORDERS ==>
+	  @ loop invariant p->kind == VBB_PLAN_ORDERS ==>
 	  @   p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
 	  @ loop assigns nr_words, lowest, r, rec, *higher_words, *higher, VBB_REC_OF(p);
 	  @ loop variant vbb_records_left(*p);
@@ -652,7 +611,7 @@ static vbb_u64 vbb_plan_words(struct vbb_plan *p, vbb_u64 *higher_words, vbb_u64
 }
 
 /* Steps 1 and 2. Or, in place of the guess: an order whose bitmaps cover all that they can. */
-/*@ requires \valid(p) && vbb_plan_ok(*p) && vbb_counted(*p) && p->first_phase == VBB_PHASE_ORDERS;
+/*@ requires \valid(p) && vbb_plan_ok(*p) && vbb_counted(*p) && p->kind == VBB_PLAN_ORDERS;
   @ requires on == 0 ==> vbb_left_ok(*p);
   @ assigns VBB_REC_OF(p), VBB_PRICES_OF(p);
   @ ensures ok: vbb_plan_ok(*p);
@@ -685,23 +644,23 @@ static void vbb_plan_prepare(struct vbb_plan *p, vbb_u64 on)
  * the points' own best plan is a finer one.
  */
 /*@ requires \valid(p) && vbb_plan_ok(*p);
-  @ assigns p->first_phase, p->order, p->one_pfn, p->one_words, p->least;
+  @ assigns p->kind, p->order, p->one_pfn, p->one_words, p->least;
   @ ensures ok: vbb_plan_ok(*p);
-  @ ensures simple: p->first_phase != VBB_PHASE_ORDERS ==> vbb_counted(*p);
-  @ ensures orders: p->first_phase == VBB_PHASE_ORDERS ==>
+  @ ensures simple: p->kind != VBB_PLAN_ORDERS ==> vbb_counted(*p);
+  @ ensures orders: p->kind == VBB_PLAN_ORDERS ==>
   @   p->order <= VIRTIO_BALLOON_REC_ORDER_MAX;
   @ ensures \result <= 2 * VBB_WORDS_MAX;
   @*/
 static vbb_u64 vbb_plan_count_simple(struct vbb_plan *p, bool quick)
 {
-	vbb_u64 nr_words, least, one;
+	vbb_u64 nr_words, least, one, few;
 	struct vbb_late all;
 
 	vbb_late_clear(&all);
 	vbb_late_join(&all, &p->kept_sum);
 	if (!p->late_apart)
 		vbb_late_join(&all, &p->late_sum);
-	p->first_phase = VBB_PHASE_ALONE;
+	p->kind = VBB_PLAN_ALONE;
 	nr_words = all.nr_words;
 	if (nr_words <= 1)
 		return nr_words;
@@ -711,15 +670,17 @@ static vbb_u64 vbb_plan_count_simple(struct vbb_plan *p, bool quick)
 	one = vbb_words(all.pfn, all.end, p->order);
 	p->one_pfn = all.pfn;
 	p->one_words = one < nr_words ? (vbb_u32)one : 0;
-	if (p->one_words && vbb_bitmap_words(p->one_words) <= nr_words) {
-		p->first_phase = VBB_PHASE_ONE;
+	/* time is spent on each word, also on an empty one; so in a hurry some must be saved */
+	few = quick ? nr_words / 8 : 0;
+	if (p->one_words && vbb_bitmap_words(p->one_words) + few <= nr_words) {
+		p->kind = VBB_PLAN_ONE;
 		nr_words = vbb_bitmap_words(p->one_words);
 	}
 	if (quick)
 		return nr_words;
 	/* a plan of whole words may have as many as the bound says, rounded up */
 	least = vbb_plan_bound(p);
-	if (p->first_phase == VBB_PHASE_ONE) {
+	if (p->kind == VBB_PLAN_ONE) {
 		if (64 * (1 + one) <= least + vbb_shr(least, 8) + 63)
 			return nr_words;
 		least = vbb_plan_least(p);
@@ -731,7 +692,7 @@ static vbb_u64 vbb_plan_count_simple(struct vbb_plan *p, bool quick)
 		least = vbb_shr(least, 6);
 	}
 	p->least = least;
-	p->first_phase = VBB_PHASE_ORDERS;
+	p->kind = VBB_PLAN_ORDERS;
 	return nr_words;
 }
 

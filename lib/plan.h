@@ -16,10 +16,15 @@ struct vbb_rec {
 /* More words than any plan takes: sums end there, so that none can wrap. */
 #define VBB_WORDS_MAX 0x10000u
 
-/* What records can be given out */
+/* What a plan is */
 enum {
-	VBB_PHASE_ONE,		/* one bitmap that names all */
-	VBB_PHASE_ALONE,	/* each run by itself */
+	VBB_PLAN_ONE,		/* one bitmap that names all */
+	VBB_PLAN_ALONE,		/* a record for each run */
+	VBB_PLAN_ORDERS,	/* bitmaps of several orders, and a record for each run that is left */
+};
+
+/* What records are given out */
+enum {
 	VBB_PHASE_ORDERS,	/* bitmaps, order by order, */
 	VBB_PHASE_LEFT,		/* then what is left, */
 	VBB_PHASE_LATE,		/* and late runs apart */
@@ -150,20 +155,49 @@ size_t vbb_plan_keep(struct vbb_plan *p);
 bool vbb_plan_part(const struct vbb_plan *p, struct vbb_range *r, struct vbb_range *part);
 
 /*
- * Add a run that lies behind all others, of which there is one, and touches none; it is late. False
- * where it does not.
+ * Add the first of some runs, up to one that is not valid below limit, or does not lie behind all
+ * others, of which there is one, or touches one, or could make late runs take more than nr_words.
+ * They are late. Returns how many were added.
  */
-static inline bool vbb_plan_append(struct vbb_plan *p, const struct vbb_range *r)
+static inline size_t vbb_plan_append(struct vbb_plan *p, const struct vbb_range *r, size_t nr,
+				     vbb_u64 limit, vbb_u64 nr_words)
 {
-	size_t nr = p->nr_runs;
+	/* sums in registers: this is done for every run that comes */
+	size_t first = p->nr_runs, i;
+	vbb_u64 words = p->late_sum.nr_words, edges = p->late_sum.edges;
+	vbb_u64 end = vbb_run_end(&p->run[first - 1]);
 
-	if (nr == VBB_ENC_NR_PENDING || vbb_run_end(&p->run[nr - 1]) >= r->pfn)
-		return false;
-	p->run[nr] = *r;
-	p->late[nr] = 1;
-	p->nr_runs = nr + 1;
-	vbb_late_add(&p->late_sum, r);
-	return true;
+	if (nr > VBB_ENC_NR_PENDING - first)
+		nr = VBB_ENC_NR_PENDING - first;
+	/*@ loop invariant few: 0 <= i <= nr;
+	  @ loop invariant runs: vbb_runs_ok(p->run, first + i);
+	  @ loop invariant end: end == p->run[first + i - 1].pfn + p->run[first + i - 1].nr_pages;
+	  @ loop invariant words: words <= VBB_WORDS_MAX + 2 * i && (words != 0 ==> edges != 0);
+	  @ loop invariant pfn: i >= 1 ==> r->pfn < limit;
+	  @ loop assigns i, words, edges, end, p->run[VBB_ALL], p->late[VBB_ALL];
+	  @ loop variant nr - i;
+	  @*/
+	for (i = 0; i < nr; i++) {
+		vbb_u64 pfn = r[i].pfn, nr_pages = r[i].nr_pages;
+
+		if (pfn <= end || pfn >= limit || !nr_pages || nr_pages > limit - pfn ||
+		    words + 2 > nr_words)
+			break;
+		end = pfn + nr_pages;
+		p->run[first + i].pfn = pfn;
+		p->run[first + i].nr_pages = nr_pages;
+		p->late[first + i] = 1;
+		words += vbb_run_words(&p->run[first + i]);
+		edges |= pfn | end;
+	}
+	if (!i)
+		return 0;
+	p->nr_runs = first + i;
+	p->late_sum.nr_words = vbb_min(words, VBB_WORDS_MAX);
+	p->late_sum.pfn = vbb_min(p->late_sum.pfn, r->pfn);
+	p->late_sum.end = end;
+	p->late_sum.edges = edges;
+	return i;
 }
 
 /* Add such a part; it is late. False where there is no place. */
@@ -186,39 +220,19 @@ vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart, bool quick);
 /* Is what was counted last so simple that nothing simpler is worth a look? */
 static inline bool vbb_plan_is_simple(const struct vbb_plan *p)
 {
-	return p->first_phase != VBB_PHASE_ORDERS;
+	return p->kind != VBB_PLAN_ORDERS;
 }
 
-/* Begin to give out the records that were counted last. */
+/* Begin to give out the records that were counted last; of a simple plan, those of late runs apart. */
 void vbb_plan_start(struct vbb_plan *p);
 
 /* The next record, in no order. False at the end. */
 bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec);
 
-/* As vbb_plan_next_run(), of a bitmap that names not all */
-bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r);
-
 /*
  * After a bitmap, until false: the next of its runs, in ascending order. Those that do not begin or
  * end at its units come cut.
  */
-static inline bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r)
-{
-	if (p->phase != VBB_PHASE_ONE)
-		return vbb_plan_next_part(p, r);
-	/*@ loop invariant \at(p->pos, Pre) <= p->pos <= p->nr_runs;
-	  @ loop assigns p->pos;
-	  @ loop variant p->nr_runs - p->pos;
-	  @*/
-	while (p->pos < p->nr_runs) {
-		size_t i = p->pos++;
-
-		if (vbb_plan_is_apart(p, i))
-			continue;
-		*r = p->run[i];
-		return true;
-	}
-	return false;
-}
+bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r);
 
 #endif

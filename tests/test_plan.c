@@ -570,7 +570,22 @@ static uint64_t take_all(struct vbb_plan *p, struct runs *raw)
 	struct vbb_rec rec;
 	struct vbb_range r;
 	uint64_t nr_words = 0;
+	size_t i;
 
+	/* what is simple the encoder takes as it stands */
+	if (p->kind == VBB_PLAN_ONE)
+		nr_words = vbb_bitmap_words(p->one_words);
+	for (i = 0; i < p->nr_runs && vbb_plan_is_simple(p); i++) {
+		r = p->run[i];
+		if (vbb_plan_is_apart(p, i))
+			continue;
+		add(raw, r.pfn, r.nr_pages);
+		if (p->kind == VBB_PLAN_ALONE)
+			nr_words += vbb_run_words(&r);
+		else
+			assert_true(vbb_words(p->one_pfn, r.pfn + r.nr_pages, p->order) <=
+				    p->one_words);
+	}
 	vbb_plan_start(p);
 	while (vbb_plan_next(p, &rec)) {
 		uint64_t unit = vbb_pow2(rec.order), end = rec.pfn;

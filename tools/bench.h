@@ -54,7 +54,7 @@ struct vbb_bench_way {
 /* The first is what the others are held against. */
 extern const struct vbb_bench_way vbb_bench_ways[];
 extern const size_t vbb_bench_nr_ways;
-#define VBB_BENCH_MAX_WAYS 10
+#define VBB_BENCH_MAX_WAYS 11
 
 /* Give all runs of a message of ours. Return: as decode */
 int vbb_bench_decode(struct vbb_dec *dec, vbb_u8 *buf, size_t len, struct vbb_bench_out *out);

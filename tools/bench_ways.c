@@ -11,13 +11,24 @@ static size_t encode(struct vbb_bench_wire *w, struct vbb_bench_set *set, vbb_u3
 	const struct vbb_seg seg = { .base = w->buf, .len = VBB_BENCH_LEN_MAX };
 	const struct vbb_enc_cfg cfg = { .page_shift = VIRTIO_BALLOON_PAGE_SHIFT_MIN,
 					 .formats = formats };
+	struct vbb_run_list list = { set->run, set->nr, set->i, 0 };
 	struct vbb_msg msg;
 
 	w->mem = sizeof(w->enc) + sizeof(w->dec) + VBB_BENCH_LEN_MAX;
 	if (vbb_enc_init(&w->enc, &cfg, &seg, 1))
 		return 0;
-	while (vbb_bench_next(set) && !vbb_enc_put(&w->enc, &set->rest))
-		;
+	if (set->rest.nr_pages) {
+		list.pos--;
+		list.nr_taken = set->run[list.pos].nr_pages - set->rest.nr_pages;
+	}
+	vbb_enc_put_runs(&w->enc, &list);
+	set->i = list.pos;
+	set->rest.nr_pages = 0;
+	if (list.nr_taken) {
+		set->rest = set->run[set->i++];
+		set->rest.pfn += list.nr_taken;
+		set->rest.nr_pages -= list.nr_taken;
+	}
 	return vbb_enc_finish(&w->enc, 0, &msg) ? 0 : (size_t)msg.len;
 }
 
@@ -110,6 +121,46 @@ static int decode_frames(struct vbb_bench_wire *w, size_t len, struct vbb_bench_
 	for (i = 0; i < len / sizeof(*frame); i++)
 		vbb_bench_page(out, le32toh(frame[i]), &pfn, &end);
 	vbb_bench_give(out, pfn, end - pfn);
+	return 0;
+}
+
+/* A record for each run, by bare loops: none is held back for something shorter. */
+static size_t encode_bare(struct vbb_bench_wire *w, struct vbb_bench_set *set)
+{
+	const size_t room = VIRTIO_BALLOON_BMAP_LEN_MAX / sizeof(uint64_t) - 1;
+	uint64_t *word = (void *)w->buf;
+	size_t nr = 0;
+
+	w->mem = VIRTIO_BALLOON_BMAP_LEN_MAX;
+	for (; nr < room && vbb_bench_next(set); set->rest.nr_pages = 0) {
+		const struct vbb_range *r = &set->rest;
+
+		if (!((r->pfn | r->nr_pages) & (r->nr_pages - 1))) {
+			vbb_u64 order = vbb_ctz64(r->nr_pages);
+
+			word[nr++] = htole64(r->pfn | order << VIRTIO_BALLOON_REC_ORDER_SHIFT);
+			continue;
+		}
+		word[nr++] = htole64(r->pfn | (vbb_u64)VIRTIO_BALLOON_REC_EXTENT
+						      << VIRTIO_BALLOON_REC_CODE_SHIFT);
+		word[nr++] = htole64(r->nr_pages);
+	}
+	return nr * sizeof(*word);
+}
+
+static int decode_bare(struct vbb_bench_wire *w, size_t len, struct vbb_bench_out *out)
+{
+	const uint64_t *word = (const void *)w->buf;
+	size_t nr = len / sizeof(*word), i;
+
+	for (i = 0; i < nr; i++) {
+		vbb_u64 rec = le64toh(word[i]), pfn = rec & (VBB_PFN_END - 1);
+
+		if (rec >> VIRTIO_BALLOON_REC_CODE_SHIFT)
+			vbb_bench_give(out, pfn, le64toh(word[++i]));
+		else
+			vbb_bench_give(out, pfn, (vbb_u64)1 << (rec >> VIRTIO_BALLOON_REC_ORDER_SHIFT));
+	}
 	return 0;
 }
 
@@ -256,6 +307,7 @@ const struct vbb_bench_way vbb_bench_ways[] = {
 	{ "records", "ours: always records", encode_records, decode },
 	{ "old-format", "ours: the old array of frames, checked", encode_pfns, decode_pfns },
 	{ "frames", "an array of frames, by a bare loop", encode_frames, decode_frames },
+	{ "bare-records", "a record for each run, by a bare loop", encode_bare, decode_bare },
 	{ "bit-by-bit", "a flat bitmap, a bit at a time", encode_bits, decode_bits },
 	{ "find-next-bit", "a flat bitmap, a word at a time", encode_words, decode_words },
 #ifdef VBB_HAVE_ROARING

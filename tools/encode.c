@@ -77,20 +77,16 @@ static int encode(const struct job *job, vbb_u32 formats, struct sink *s)
 {
 	struct vbb_seg seg = { .base = job->buf, .len = job->buf_len };
 	struct vbb_enc_cfg cfg = job->cfg;
+	struct vbb_run_list list = { job->in.pages.run, job->in.pages.nr, 0, 0 };
 	struct vbb_enc enc;
-	size_t i;
 	int err;
 
 	cfg.formats = formats;
 	err = vbb_enc_init(&enc, &cfg, &seg, 1);
-	for (i = 0; !err && i < job->in.pages.nr; i++) {
-		struct vbb_range r = job->in.pages.run[i];
-
-		while (!err && (err = vbb_enc_put(&enc, &r)) == VBB_E_NOSPC) {
-			err = flush(job, &enc, VIRTIO_BALLOON_FLAG_CONT, s);
-			if (!err)
-				err = vbb_enc_next(&enc, &seg, 1);
-		}
+	while (!err && (err = vbb_enc_put_runs(&enc, &list)) == VBB_E_NOSPC) {
+		err = flush(job, &enc, VIRTIO_BALLOON_FLAG_CONT, s);
+		if (!err)
+			err = vbb_enc_next(&enc, &seg, 1);
 	}
 	/* only DONE goes with pages; the other flags that end come in a message of their own */
 	if (!err && job->in.pages.nr && job->flag > VIRTIO_BALLOON_FLAG_DONE) {

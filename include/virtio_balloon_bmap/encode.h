@@ -16,8 +16,9 @@ VBB_BEGIN_DECLS
 #define VBB_FMT_AUTO	(VBB_FMT_BITMAP | VBB_FMT_RECORDS)
 
 /*
- * AUTO without a search for the fewest words: as one bitmap, or each run in a record of its own, of
- * all that are held back at a time. For who would rather have more bytes than more work.
+ * AUTO without a search for the fewest words: each run in a record of its own, or, where that is
+ * clearly shorter, one bitmap, of all that are held back at a time. For who would rather have more
+ * bytes than more work.
  */
 #define VBB_FMT_QUICK	(VBB_FMT_AUTO | 1u << 14)
 
@@ -81,6 +82,20 @@ struct vbb_bitmap {
 	vbb_u64 pos;
 };
 
+/**
+ * struct vbb_run_list - runs of the caller's, and how far they have been put
+ */
+struct vbb_run_list {
+	/** @run: the caller's, not shared with a peer */
+	const struct vbb_range *run;
+	/** @nr_runs: how many */
+	size_t nr_runs;
+	/** @pos: runs before it have been taken; the caller begins with 0 */
+	size_t pos;
+	/** @nr_taken: pages at the front of run[pos] that have been taken; the caller begins with 0 */
+	vbb_u64 nr_taken;
+};
+
 /* What some runs would take in records of their own, or in one bitmap. All private. */
 struct vbb_late {
 	vbb_u64 nr_words;	/* of them all, if each gets a record of its own */
@@ -94,7 +109,7 @@ struct vbb_plan {
 	struct vbb_late late_sum;	/* of the late ones */
 	struct vbb_late kept_sum;	/* of the others */
 	bool late_apart;		/* they get records that name nothing else */
-	vbb_u32 first_phase;		/* of the plan: one bitmap, each run alone, or by orders */
+	vbb_u32 kind;			/* of the plan: one bitmap, each run alone, or by orders */
 	vbb_u32 one_words;		/* the one bitmap: its words, */
 	vbb_u64 one_pfn;		/* and its first page */
 	vbb_u32 phase;			/* what records are given out */
@@ -189,6 +204,20 @@ VBB_PUBLIC int vbb_enc_next(struct vbb_enc *e, const struct vbb_seg *seg, size_t
  * nothing taken; VBB_E_STATE: no message is open, or the format has no pages.
  */
 VBB_PUBLIC int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r);
+
+/**
+ * vbb_enc_put_runs() - put runs of pages into the message, several in one call
+ * @e: the encoder, with a message open
+ * @l: the runs; pos and nr_taken move behind what was taken
+ *
+ * The message comes out as if vbb_enc_put() had taken one after the other. Where runs come in
+ * ascending order most of the time of vbb_enc_put() goes into the call.
+ *
+ * Return: as vbb_enc_put(); after VBB_E_NOSPC the rest is put by calling again with @l as it is;
+ * VBB_E_INVAL: pos is at a run that is not valid, and none of it was taken, or @l->nr_taken was not
+ * less than the run.
+ */
+VBB_PUBLIC int vbb_enc_put_runs(struct vbb_enc *e, struct vbb_run_list *l);
 
 /**
  * vbb_enc_put_bitmap() - put every set bit of a bitmap into the message

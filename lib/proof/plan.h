@@ -16,7 +16,7 @@
 #define VBB_RUN_OF(p) (p)->pos, (p)->nr_kept, (p)->fresh, VBB_LEFT_OF(p), VBB_STEPS_OF(p)
 #define VBB_REC_OF(p) (p)->phase, (p)->nr_left, (p)->order, (p)->orders_left, (p)->walked, \
 	(p)->paid_end, VBB_RUN_OF(p)
-#define VBB_PLAN_OF(p) (p)->late_apart, (p)->first_phase, (p)->one_words, (p)->one_pfn, \
+#define VBB_PLAN_OF(p) (p)->late_apart, (p)->kind, (p)->one_words, (p)->one_pfn, \
 	(p)->least, (p)->orders, VBB_PRICES_OF(p), VBB_REC_OF(p)
 
 /*@ axiomatic vbb_limits {
@@ -66,8 +66,8 @@
   @   p.order <= VIRTIO_BALLOON_REC_ORDER_MAX && p.one_pfn < VBB_PFN_END &&
   @   1 <= p.one_words <= VBB_WORDS_MAX;
   @ predicate vbb_counted(struct vbb_plan p) =
-  @   p.first_phase <= VBB_PHASE_ORDERS && (p.first_phase == VBB_PHASE_ONE ==> vbb_one_ok(p)) &&
-  @   (p.first_phase == VBB_PHASE_ORDERS ==> p.order <= VIRTIO_BALLOON_REC_ORDER_MAX &&
+  @   p.kind <= VBB_PLAN_ORDERS && (p.kind == VBB_PLAN_ONE ==> vbb_one_ok(p)) &&
+  @   (p.kind == VBB_PLAN_ORDERS ==> p.order <= VIRTIO_BALLOON_REC_ORDER_MAX &&
   @     p.orders < VBB_PFN_END);
   @ predicate vbb_in_orders(struct vbb_plan p) =
   @   vbb_left_ok(p) && p.nr_kept <= p.pos <= p.nr_left &&
@@ -75,12 +75,10 @@
   @   (p.fresh != 0 ==> p.pos < p.nr_left && p.step[p.pos] \in {2, 4, 5});
   @ predicate vbb_given(struct vbb_plan p) =
   @   p.phase <= VBB_PHASE_LATE && (p.phase == VBB_PHASE_ORDERS ==> vbb_in_orders(p)) &&
-  @   (p.phase == VBB_PHASE_ONE ==> vbb_one_ok(p)) &&
-  @   (p.phase == VBB_PHASE_ONE || p.phase == VBB_PHASE_ALONE ==> p.nr_left == 0) &&
   @   (p.phase == VBB_PHASE_LEFT ? vbb_left_ok(p) && p.pos <= p.nr_left :
   @    p.phase != VBB_PHASE_ORDERS ==> p.pos <= p.nr_runs);
   @ predicate vbb_between(struct vbb_plan p) = p.phase == VBB_PHASE_ORDERS ==> p.fresh == 0;
-  @ predicate vbb_in_bitmap(struct vbb_plan p) = p.phase == VBB_PHASE_ONE ||
+  @ predicate vbb_in_bitmap(struct vbb_plan p) =
   @   p.phase == VBB_PHASE_ORDERS || p.phase == VBB_PHASE_LATE;
   @ predicate vbb_rec_ok(struct vbb_rec rec) =
   @   rec.order <= VIRTIO_BALLOON_REC_ORDER_MAX && (rec.nr_words != 0 ?
@@ -91,14 +89,12 @@
   @ logic integer vbb_orders_left(struct vbb_plan p) =
   @   4096 * p.orders_left + 2 * (p.nr_left - p.pos) + (p.fresh != 0 ? 0 : 1);
   @ logic integer vbb_records_left(struct vbb_plan p) =
-  @   p.phase == VBB_PHASE_ONE ? 8192 + (p.fresh != 0 ? 1 : 0) :
-  @   p.phase == VBB_PHASE_ALONE ? 8192 + (p.nr_runs - p.pos) :
   @   p.phase == VBB_PHASE_ORDERS ? 8192 + vbb_orders_left(p) :
   @   p.phase == VBB_PHASE_LEFT ? 2048 + (p.nr_left - p.pos) : p.nr_runs - p.pos;
   @ logic integer vbb_runs_left(struct vbb_plan p) =
   @   p.phase == VBB_PHASE_ORDERS ?
   @     2 * (p.nr_left - p.pos) + (p.pos < p.nr_left && p.step[p.pos] == 5 ? 1 : 0) :
-  @   p.phase == VBB_PHASE_ONE || p.phase == VBB_PHASE_LATE ? p.nr_runs - p.pos : 0;
+  @   p.phase == VBB_PHASE_LATE ? p.nr_runs - p.pos : 0;
   @ logic integer vbb_enc_todo(integer nr_pages, integer nr_runs, integer late) =
   @   3 * nr_pages + nr_runs + (late != 0 ? 1 : 0);
   @*/
@@ -219,14 +215,15 @@ size_t vbb_plan_keep(struct vbb_plan *p);
   @*/
 bool vbb_plan_part(const struct vbb_plan *p, struct vbb_range *r, struct vbb_range *part);
 
-/*@ requires \valid(p) && \valid_read(r) && \separated(p, r) && vbb_plan_ok(*p);
-  @ requires p->nr_runs >= 1 && vbb_run_ok(*r);
-  @ assigns p->nr_runs, p->late_sum, p->run[0 .. VBB_ENC_NR_PENDING - 1],
-  @   p->late[0 .. VBB_ENC_NR_PENDING - 1];
+/*@ requires \valid(p) && \valid_read(r + (0 .. nr - 1)) && vbb_plan_ok(*p);
+  @ requires \separated(p, r + (0 .. nr - 1));
+  @ requires p->nr_runs >= 1 && limit <= vbb_limit;
+  @ assigns p->nr_runs, p->late_sum, p->run[VBB_ALL], p->late[VBB_ALL];
   @ ensures ok: vbb_plan_ok(*p);
-  @ ensures none: \result == 0 ==> p->nr_runs == \old(p->nr_runs);
+  @ ensures added: 0 <= \result <= nr && p->nr_runs == \old(p->nr_runs) + \result;
   @*/
-static inline bool vbb_plan_append(struct vbb_plan *p, const struct vbb_range *r);
+static inline size_t vbb_plan_append(struct vbb_plan *p, const struct vbb_range *r, size_t nr,
+				     vbb_u64 limit, vbb_u64 nr_words);
 
 /*@ requires \valid(p) && \valid_read(part) && \separated(p, part) && vbb_plan_ok(*p);
   @ requires vbb_run_ok(*part);
@@ -268,14 +265,15 @@ vbb_u64 vbb_plan_count(struct vbb_plan *p, bool late_apart, bool quick);
 
 /*@ requires \valid_read(p);
   @ assigns \nothing;
-  @ ensures \result != 0 <==> p->first_phase != VBB_PHASE_ORDERS;
+  @ ensures \result != 0 <==> p->kind != VBB_PLAN_ORDERS;
   @*/
 static inline bool vbb_plan_is_simple(const struct vbb_plan *p);
 
 /*@ requires \valid(p) && vbb_plan_ok(*p) && vbb_counted(*p);
   @ assigns p->phase, p->fresh, p->pos, p->nr_left, p->nr_kept, p->orders_left, VBB_LEFT_OF(p);
   @ ensures ok: vbb_plan_ok(*p);
-  @ ensures given: vbb_given(*p) && vbb_between(*p) && p->phase == p->first_phase;
+  @ ensures given: vbb_given(*p) && vbb_between(*p);
+  @ ensures phase: p->phase == (p->kind == VBB_PLAN_ORDERS ? VBB_PHASE_ORDERS : VBB_PHASE_LEFT);
   @*/
 void vbb_plan_start(struct vbb_plan *p);
 
@@ -293,19 +291,6 @@ void vbb_plan_start(struct vbb_plan *p);
   @*/
 bool vbb_plan_next(struct vbb_plan *p, struct vbb_rec *rec);
 
-/*@ requires \valid(p) && \valid(r) && \separated(p, r) && vbb_plan_ok(*p);
-  @ requires vbb_given(*p) && vbb_in_bitmap(*p) && p->phase != VBB_PHASE_ONE;
-  @ assigns *r, VBB_RUN_OF(p);
-  @ ensures ok: vbb_plan_ok(*p);
-  @ ensures given: vbb_given(*p);
-  @ ensures between: \result == 0 ==> vbb_between(*p);
-  @ ensures run: \result != 0 ==> vbb_below(*r);
-  @ ensures records: 0 <= vbb_records_left(*p) <= \old(vbb_records_left(*p));
-  @ ensures ends: vbb_runs_left(*p) >= 0;
-  @ ensures less: \result != 0 ==> vbb_runs_left(*p) < \old(vbb_runs_left(*p));
-  @*/
-bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r);
-
 /*@ requires \valid(p) && \valid(r) && \separated(p, r) && vbb_plan_ok(*p) && vbb_given(*p);
   @ requires vbb_in_bitmap(*p);
   @ assigns *r, VBB_RUN_OF(p);
@@ -317,4 +302,4 @@ bool vbb_plan_next_part(struct vbb_plan *p, struct vbb_range *r);
   @ ensures ends: vbb_runs_left(*p) >= 0;
   @ ensures less: \result != 0 ==> vbb_runs_left(*p) < \old(vbb_runs_left(*p));
   @*/
-static inline bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r);
+bool vbb_plan_next_run(struct vbb_plan *p, struct vbb_range *r);
