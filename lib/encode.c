@@ -714,6 +714,7 @@ static vbb_u64 vbb_enc_end(const struct vbb_enc *e)
   @ assigns e->plan.nr_runs, e->plan.late_sum, VBB_ENC_HELD_OF(e), e->nr_put;
   @ ensures open: vbb_enc_open(*e);
   @ ensures few: 0 <= \result <= nr;
+  @ ensures first: \result >= 1 ==> r->pfn + r->nr_pages <= vbb_limit;
   @*/
 static size_t vbb_enc_append(struct vbb_enc *e, const struct vbb_range *r, size_t nr)
 {
@@ -776,9 +777,12 @@ static __attribute__((__noinline__)) int vbb_enc_put_slowly(struct vbb_enc *e, s
   @*/
 int vbb_enc_put(struct vbb_enc *e, struct vbb_range *r)
 {
+	struct vbb_range whole;
+
 	if (e->state != STATE_OPEN || e->format == VBB_FMT_VALUES)
 		return VBB_E_STATE;
-	if (vbb_enc_append(e, r, 1)) {
+	whole = *r;
+	if (vbb_enc_append(e, &whole, 1)) {
 		vbb_run_cut(r, r->nr_pages);
 		return 0;
 	}

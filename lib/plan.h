@@ -173,7 +173,7 @@ static inline size_t vbb_plan_append(struct vbb_plan *p, const struct vbb_range 
 	  @ loop invariant runs: vbb_runs_ok(p->run, first + i);
 	  @ loop invariant end: end == p->run[first + i - 1].pfn + p->run[first + i - 1].nr_pages;
 	  @ loop invariant words: words <= VBB_WORDS_MAX + 2 * i && (words != 0 ==> edges != 0);
-	  @ loop invariant pfn: i >= 1 ==> r->pfn < limit;
+	  @ loop invariant first: i >= 1 ==> r->nr_pages >= 1 && r->pfn + r->nr_pages <= limit;
 	  @ loop assigns i, words, edges, end, p->run[VBB_ALL], p->late[VBB_ALL];
 	  @ loop variant nr - i;
 	  @*/

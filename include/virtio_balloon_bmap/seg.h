@@ -192,6 +192,22 @@ static inline vbb_u64 vbb_cur_load64(struct vbb_cur *c)
 	return v;
 }
 
+/* Load up to four numbers, as long as they are the same; *v is the last one. Returns how many. */
+static inline size_t vbb_scan_four(const vbb_u8 *p, vbb_u64 same, vbb_u64 *v)
+{
+	*v = vbb_load64(p);
+	if (*v != same)
+		return 1;
+	*v = vbb_load64(p + 8);
+	if (*v != same)
+		return 2;
+	*v = vbb_load64(p + 16);
+	if (*v != same)
+		return 3;
+	*v = vbb_load64(p + 24);
+	return 4;
+}
+
 /**
  * vbb_cur_scan64() - load little-endian numbers as long as they are the same
  * @c: the cursor; at least 8 * @nr bytes are left
@@ -206,7 +222,7 @@ static inline vbb_u64 vbb_cur_scan64(struct vbb_cur *c, vbb_u64 nr, vbb_u64 same
 {
 	size_t whole, n = 0;
 	const vbb_u8 *p;
-	vbb_u64 v;
+	vbb_u64 v = same;
 
 	if (!vbb_cur_whole(c, 8))
 		return vbb_cur_load64(c);
@@ -214,14 +230,21 @@ static inline vbb_u64 vbb_cur_scan64(struct vbb_cur *c, vbb_u64 nr, vbb_u64 same
 	if (whole > nr)
 		whole = (size_t)nr;
 	p = vbb_cur_step(c, 0);
-	/*@ loop invariant 0 <= n < whole;
+	/* a look at how many are left takes as long as a number */
+	/*@ loop invariant 0 <= n <= whole && (n == 0 ==> v == same);
 	  @ loop assigns v, n;
 	  @ loop variant whole - n;
 	  @*/
-	do {
+	while (v == same && whole - n >= 4)
+		n += vbb_scan_four(p + 8 * n, same, &v);
+	/*@ loop invariant 0 <= n <= whole && (n == 0 ==> v == same);
+	  @ loop assigns v, n;
+	  @ loop variant whole - n;
+	  @*/
+	while (v == same && n < whole) {
 		v = vbb_load64(p + 8 * n);
 		n++;
-	} while (v == same && n < whole);
+	}
 	vbb_cur_step(c, 8 * n);
 	return v;
 }

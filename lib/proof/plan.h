@@ -221,6 +221,7 @@ bool vbb_plan_part(const struct vbb_plan *p, struct vbb_range *r, struct vbb_ran
   @ assigns p->nr_runs, p->late_sum, p->run[VBB_ALL], p->late[VBB_ALL];
   @ ensures ok: vbb_plan_ok(*p);
   @ ensures added: 0 <= \result <= nr && p->nr_runs == \old(p->nr_runs) + \result;
+  @ ensures first: \result >= 1 ==> r->pfn + r->nr_pages <= vbb_limit;
   @*/
 static inline size_t vbb_plan_append(struct vbb_plan *p, const struct vbb_range *r, size_t nr,
 				     vbb_u64 limit, vbb_u64 nr_words);

@@ -109,6 +109,12 @@ static inline vbb_u32 vbb_cur_load32(struct vbb_cur *c);
   @*/
 static inline vbb_u64 vbb_cur_load64(struct vbb_cur *c);
 
+/*@ requires \valid(v) && \valid_read(p + (0 .. 31));
+  @ assigns *v;
+  @ ensures 1 <= \result <= 4;
+  @*/
+static inline size_t vbb_scan_four(const vbb_u8 *p, vbb_u64 same, vbb_u64 *v);
+
 /*@ requires \valid(c) && vbb_cur_ok(*c) && vbb_readable(c->seg, c->nr_segs);
   @ requires nr >= 1 && c->left >= 8 * nr;
   @ assigns c->idx, c->off, c->left;
