@@ -17,8 +17,18 @@ Run as a program, it writes each vector's bytes into a directory: vector.py DIRE
 """
 import dataclasses
 import pathlib
+import re
 import shlex
 import sys
+
+
+SPEC = pathlib.Path(__file__).resolve().parent.parent / "docs" / "spec.md"
+
+
+def clauses():
+    """The requirements of the specification, each a line without markup, by their numbers."""
+    found = re.findall(r"^(VBB-(?:DRV|DEV|MSG)-\d+): ((?:.+\n)+)", SPEC.read_text(encoding="utf-8"), re.M)
+    return {number: " ".join(re.sub(r"[`*]", "", text).split()) for number, text in found}
 
 
 @dataclasses.dataclass
