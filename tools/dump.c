@@ -55,6 +55,7 @@ struct view {
 	const struct vbb_dump_style *style;
 	struct vbb_dec dec;
 	int fault;		/* 0: none */
+	bool refused;		/* it is an answer's among the requests, not the message's own */
 	vbb_u64 nr_pages;	/* that a receiver acts on */
 	vbb_u64 nr_runs;	/* and in how many runs */
 	vbb_u64 nr_items;	/* shown so far */
@@ -298,11 +299,28 @@ static size_t show_item(struct view *v, size_t off, size_t len)
 	return unit + unit * nr_words;
 }
 
+/* From the start of the message, in bytes */
+static vbb_u64 fault_off(const struct view *v)
+{
+	if (!v->refused)
+		return vbb_dec_fault_off(&v->dec);
+	switch (v->fault) {
+	case VBB_E_REQ_STALE:
+		return offsetof(struct virtio_balloon_bmap_hdr, req_id);
+	case VBB_E_FORMAT:
+		return offsetof(struct virtio_balloon_bmap_hdr, format);
+	case VBB_E_PAYLOAD:
+		return offsetof(struct virtio_balloon_bmap_hdr, bmap_len);
+	default: /* VBB_E_REQ_CMD */
+		return offsetof(struct virtio_balloon_bmap_hdr, cmd);
+	}
+}
+
 /* The payload, up to and with what is at fault; none of it where the header is */
 static void show_payload(struct view *v)
 {
 	size_t off = v->r->framing == VBB_FRAMING_PFNS ? 0 : VBB_HDR_LEN;
-	vbb_u64 last = v->fault ? vbb_dec_fault_off(&v->dec) : v->r->len;
+	vbb_u64 last = v->fault ? fault_off(v) : v->r->len;
 
 	if (v->fault && last < off)
 		return;
@@ -332,10 +350,11 @@ static void show_msg_fault(const struct view *v)
 {
 	bool values = v->dec.hdr.format == VIRTIO_BALLOON_FORMAT_VALUES;
 	enum vbb_part part = v->r->framing == VBB_FRAMING_PFNS ? VBB_PART_PFNS :
+			     v->refused ? VBB_PART_ANSWER :
 			     values ? VBB_PART_VALUES : VBB_PART_MSG;
 
 	if (v->fault)
-		show_fault(part, v->fault, v->r->msg_off + vbb_dec_fault_off(&v->dec), v->style);
+		show_fault(part, v->fault, v->r->msg_off + fault_off(v), v->style);
 }
 
 static void show_text(struct view *v, bool has_header)
@@ -360,18 +379,20 @@ static void show_json(struct view *v, bool has_header)
 	show_msg_fault(v);
 }
 
-int vbb_dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
+int vbb_dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg, int refused,
 		 const struct vbb_seg *seg, size_t nr_segs, const struct vbb_dump_style *style)
 {
 	bool has_header = r->framing == VBB_FRAMING_MSGS && r->len >= VBB_HDR_LEN;
-	struct view v = { .r = r, .queue = cfg->queue, .style = style };
+	struct view v = { .r = r, .queue = cfg->queue, .style = style, .refused = refused };
 	struct vbb_range run;
 
 	if (r->framing == VBB_FRAMING_MSGS)
 		v.fault = vbb_dec_init(&v.dec, cfg, seg, nr_segs);
 	else
 		vbb_dec_init_pfns(&v.dec, cfg, seg, nr_segs);
-	if (!v.fault) {
+	if (refused) {
+		v.fault = refused;
+	} else if (!v.fault) {
 		vbb_dec_for_each(&v.dec, &run) {
 			v.nr_pages += run.nr_pages;
 			v.nr_runs++;
@@ -400,7 +421,7 @@ static int dump_msgs(struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
 		else
 			printf("message %" PRIu64 ": %zu bytes at %" PRIu64 "\n", r->nr, r->len,
 			       r->file_off);
-		if (vbb_dump_msg(r, cfg, &seg, 1, style))
+		if (vbb_dump_msg(r, cfg, 0, &seg, 1, style))
 			status = VBB_EXIT_DATA;
 		if (style->json)
 			puts("}");
@@ -425,8 +446,8 @@ static int show_fixed(enum vbb_part part, const struct field *fields, size_t nr,
 	return fault;
 }
 
-/* As a driver judges it that has no other one open */
-int vbb_dump_request(const struct vbb_seg *seg, const struct vbb_dump_style *style)
+/* As a driver judges it that has no other one open, but maybe one of this id */
+int vbb_dump_request(const struct vbb_seg *seg, bool open, const struct vbb_dump_style *style)
 {
 	struct vbb_guest guest;
 	struct vbb_req req;
@@ -439,9 +460,16 @@ int vbb_dump_request(const struct vbb_seg *seg, const struct vbb_dump_style *sty
 	};
 
 	vbb_guest_init(&guest);
+	if (open)
+		vbb_guest_take(&guest, &req, 0);
 	fault = vbb_guest_take(&guest, &req, fault);
 	return show_fixed(VBB_PART_REQUEST, fields, ARRAY_SIZE(fields), fault < 0 ? fault : 0,
 			  style);
+}
+
+static int dump_request(const struct vbb_seg *seg, const struct vbb_dump_style *style)
+{
+	return vbb_dump_request(seg, false, style);
 }
 
 int vbb_dump_result(const struct vbb_seg *seg, const struct vbb_dump_style *style)
@@ -499,7 +527,7 @@ int vbb_cmd_dump(int argc, char **argv)
 			if (!strcmp(optarg, "pfns"))
 				r.framing = VBB_FRAMING_PFNS;
 			else if (!strcmp(optarg, "request"))
-				fixed = vbb_dump_request;
+				fixed = dump_request;
 			else if (!strcmp(optarg, "result"))
 				fixed = vbb_dump_result;
 			else if (!strcmp(optarg, "capture"))

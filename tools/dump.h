@@ -22,23 +22,25 @@ struct vbb_dump_style {
  * vbb_dump_msg() - show a page message, or an array of the old format
  * @r: framing, msg_off, and in buf and len the bytes to show
  * @cfg: what the receiver knows
+ * @refused: what vbb_host_accept() says against an answer whose header has no fault; else 0
  * @seg: what is decoded
  * @nr_segs: how many
  * @style: how; as JSON, with a comma in front
  *
  * Return: 0, or the peer's fault.
  */
-int vbb_dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg,
+int vbb_dump_msg(const struct vbb_reader *r, const struct vbb_dec_cfg *cfg, int refused,
 		 const struct vbb_seg *seg, size_t nr_segs, const struct vbb_dump_style *style);
 
 /**
  * vbb_dump_request() - show a host request
  * @seg: its bytes
+ * @open: a request with its id is open
  * @style: how
  *
  * Return: 0, or the peer's fault.
  */
-int vbb_dump_request(const struct vbb_seg *seg, const struct vbb_dump_style *style);
+int vbb_dump_request(const struct vbb_seg *seg, bool open, const struct vbb_dump_style *style);
 
 /**
  * vbb_dump_result() - show a device's result

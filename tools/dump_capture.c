@@ -4,6 +4,7 @@
 
 #include <getopt.h>
 #include <inttypes.h>
+#include <search.h>
 #include <stdlib.h>
 
 #include "capture.h"
@@ -18,6 +19,8 @@ struct dump {
 	vbb_u8 *buf;		/* VBB_CAPTURE_MAX bytes */
 	vbb_u64 limit_pfn;
 	const struct vbb_dump_style *style;
+	void *open;		/* a tree of struct vbb_host_req, by id: no answer ended them yet */
+	bool no_memory;		/* for one more of them */
 	struct vbb_seg seg[NR_SEGS];
 };
 
@@ -66,6 +69,65 @@ static size_t segs_of(struct dump *d, vbb_u32 len)
 	return nr;
 }
 
+/* The conversation about host requests, in the order in which the device had it */
+
+static int by_id(const void *a, const void *b)
+{
+	const struct vbb_host_req *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+/*
+ * Is one with this id open already? Else this one is from now on, however malformed: a driver that
+ * finds an id in it owes it an end.
+ */
+static bool open_request(struct dump *d, const struct vbb_seg *seg)
+{
+	struct vbb_host_req *r, **there;
+	struct vbb_req req;
+
+	vbb_req_load(&req, seg, 1, seg->len);
+	if (!req.id)
+		return false;
+	r = malloc(sizeof(*r));
+	if (!r) {
+		d->no_memory = true;
+		return false;
+	}
+	*r = (struct vbb_host_req){ VBB_HOST_OPEN, req.cmd, req.id };
+	there = tsearch(r, &d->open, by_id);
+	if (there && *there == r)
+		return false;
+	free(r);
+	d->no_memory = !there;
+	return there;
+}
+
+static void close_request(struct dump *d, struct vbb_host_req *r)
+{
+	tdelete(r, &d->open, by_id);
+	free(r);
+}
+
+/* As a host judges it that has given nothing up. Return: 0, or the fault of the driver */
+static int judge_answer(struct dump *d, const struct vbb_hdr *hdr)
+{
+	const struct vbb_host_req key = { .id = hdr->req_id };
+	struct vbb_host_req **there = tfind(&key, &d->open, by_id);
+	struct vbb_host host = { .work.state = VBB_HOST_CLOSED };
+	int verdict;
+
+	if (there)
+		host.work = **there;
+	verdict = vbb_host_accept(&host, hdr);
+	if (verdict < 0)
+		return verdict;
+	if (verdict & VBB_HOST_END)
+		close_request(d, *there);
+	return 0;
+}
+
 static int show_msg(struct dump *d)
 {
 	const struct vbb_capture_hdr *h = &d->hdr;
@@ -82,9 +144,13 @@ static int show_msg(struct dump *d)
 		.records = h->modes & VBB_CAPTURE_RECORDS,
 		.limit_pfn = d->limit_pfn,
 	};
+	size_t nr_segs = segs_of(d, pfns ? len : h->len);
+	int fault, refused = 0;
+	struct vbb_dec dec;
 
-	int fault = vbb_dump_msg(&r, &cfg, d->seg, segs_of(d, pfns ? len : h->len), d->style);
-
+	if (answer && !vbb_dec_init(&dec, &cfg, d->seg, nr_segs))
+		refused = judge_answer(d, &dec.hdr);
+	fault = vbb_dump_msg(&r, &cfg, refused, d->seg, nr_segs, d->style);
 	if (len < h->len && !d->style->json)
 		printf("  %" PRIu32 " bytes more are not in the capture\n", h->len - len);
 	return fault;
@@ -97,8 +163,9 @@ static int show_done(struct dump *d)
 
 	if (d->style->json)
 		putchar(',');
-	return d->hdr.role == VBB_CAPTURE_HOST_REQUEST ? vbb_dump_request(&seg, d->style) :
-							 vbb_dump_result(&seg, d->style);
+	return d->hdr.role == VBB_CAPTURE_HOST_REQUEST ?
+		       vbb_dump_request(&seg, open_request(d, &seg), d->style) :
+		       vbb_dump_result(&seg, d->style);
 }
 
 /* Messages of the standard's other queues are told, but what is in them is not shown. */
@@ -130,6 +197,10 @@ static int show_all(struct dump *d)
 			status = VBB_EXIT_DATA;
 		if (d->style->json)
 			puts("}");
+		if (d->no_memory) {
+			vbb_warn("no memory");
+			return VBB_EXIT_OSERR;
+		}
 	}
 	if (err == VBB_E_CLOSED)
 		return status;
@@ -141,7 +212,7 @@ static int show_all(struct dump *d)
 
 int vbb_dump_capture(int argc, char **argv, vbb_u64 limit_pfn, const struct vbb_dump_style *style)
 {
-	struct dump *d = malloc(sizeof(*d));
+	struct dump *d = calloc(1, sizeof(*d));
 	int err, status;
 
 	if (d)
@@ -160,6 +231,8 @@ int vbb_dump_capture(int argc, char **argv, vbb_u64 limit_pfn, const struct vbb_
 		if (!err)
 			err = status;
 	}
+	while (d->open)
+		close_request(d, *(struct vbb_host_req **)d->open);
 	free(d->buf);
 	free(d);
 	return err;

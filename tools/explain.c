@@ -45,6 +45,12 @@ static const struct vbb_clause clauses[] = {
 	{ "VBB-MSG-24",
 	  "Of an array whose length is no multiple of 4 a reader MUST act on whole\n"
 	  "numbers only, and MUST treat the rest as malformed.\n" },
+	{ "VBB-DRV-09",
+	  "A driver MUST answer with page messages on the same queue that carry the\n"
+	  "request's cmd and id, and no payload but what the command answers with:\n"
+	  "any number with flag CONT, then exactly one with another flag. It owes that\n"
+	  "one to each request that it answers at all, whatever happens to it, and\n"
+	  "until the device is reset.\n" },
 	{ "VBB-DEV-02",
 	  "Where the device-writable part has 16 bytes or more, and bit 60 was\n"
 	  "negotiated, a device MUST write the result to its first 16 bytes and use\n"
@@ -91,7 +97,12 @@ static const struct row rows[] = {
 	{ VBB_PART_REQUEST, VBB_E_LEN, "VBB-DEV-17" },
 	{ VBB_PART_REQUEST, VBB_E_REQ_ID, "VBB-DEV-17" },
 	{ VBB_PART_REQUEST, VBB_E_RESERVED, "VBB-MSG-02" },
+	{ VBB_PART_REQUEST, VBB_E_REQ_OPEN, "VBB-DEV-17" },
 	{ VBB_PART_REQUEST, VBB_E_REQ_ARG, "VBB-MSG-02" },
+	{ VBB_PART_ANSWER, VBB_E_REQ_STALE, "VBB-DRV-09" },
+	{ VBB_PART_ANSWER, VBB_E_REQ_CMD, "VBB-DRV-09" },
+	{ VBB_PART_ANSWER, VBB_E_PAYLOAD, "VBB-DRV-09" },
+	{ VBB_PART_ANSWER, VBB_E_FORMAT, "VBB-DRV-09" },
 	{ VBB_PART_RESULT, VBB_E_SHORT, "VBB-DEV-02" },
 	{ VBB_PART_RESULT, VBB_E_LEN, "VBB-DEV-02" },
 	{ VBB_PART_RESULT, VBB_E_RESERVED, "VBB-DEV-16" },

@@ -290,6 +290,7 @@ int vbb_reader_fini(struct vbb_reader *r);
 enum vbb_part {
 	VBB_PART_MSG,		/* a page message */
 	VBB_PART_VALUES,	/* a page message of format VALUES */
+	VBB_PART_ANSWER,	/* a page message, among the requests that are open */
 	VBB_PART_PFNS,		/* an array of the old format */
 	VBB_PART_REQUEST,
 	VBB_PART_RESULT,

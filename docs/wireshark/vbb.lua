@@ -39,6 +39,9 @@ local FAULTS = {
 	REQ_ID = "req_id is not 0 where it must be, or 0 where it must not",
 	START_PFN = "start_pfn is not 0, or is 2^52 or more",
 	PAYLOAD = "a payload where none is allowed",
+	REQ_OPEN = "a request's id is that of one still open",
+	REQ_STALE = "an answer to no open request",
+	REQ_CMD = "an answer's cmd is not its request's",
 	RESERVED = "a reserved field is not 0",
 	REC_ORDER = "a record's order is over 51, or not 0 in an extent",
 	REC_ALIGN = "a record's pfn is not a multiple of 2^order",
@@ -348,12 +351,17 @@ local function note_done(pinfo, p)
 	end
 end
 
+-- One that has an id, and is open from now on unless one of that id is
 local function note_request(pinfo, s)
-	local now = link(pinfo.number)
+	local now, before = link(pinfo.number), requests[key(s, 8)]
 	if u16(s, 0) == CMD_CANCEL and #s >= 24 then
 		now.cancels = requests[key(s, 16)] and requests[key(s, 16)].number
 	end
-	requests[key(s, 8)] = { number = pinfo.number, time = pinfo.abs_ts }
+	if before and before.open then
+		now.fault = "REQ_OPEN"
+	else
+		requests[key(s, 8)] = { number = pinfo.number, time = pinfo.abs_ts, cmd = u16(s, 0), open = true }
+	end
 end
 
 local function note_answer(pinfo, s)
@@ -363,6 +371,22 @@ local function note_answer(pinfo, s)
 		now.request, now.since = request.number, pinfo.abs_ts - request.time
 		there.answers = there.answers or {}
 		there.answers[#there.answers + 1] = pinfo.number
+	end
+end
+
+-- One whose header has no fault. It can be at fault as an answer, or end its request.
+local function note_verdict(pinfo, h, s)
+	local now, request = link(pinfo.number), requests[key(s, 8)]
+	if not request or not request.open then
+		now.fault, now.byte = "REQ_STALE", 8
+	elseif h.cmd ~= request.cmd then
+		now.fault, now.byte = "REQ_CMD", 0
+	elseif h.bmap_len > 0 and h.cmd == CMD_CANCEL then
+		now.fault, now.byte = "PAYLOAD", 24
+	elseif h.bmap_len > 0 and (h.format == FORMAT_VALUES) ~= (h.cmd == CMD_DROP_CACHE) then
+		now.fault, now.byte = "FORMAT", 6
+	else
+		request.open = h.flag == 0
 	end
 end
 
@@ -512,6 +536,12 @@ local function show_page_message(tree, pinfo, p, msg, s)
 		end
 	end
 	local fault, byte = check_header(h, answer, p.records)
+	if answer and not fault then
+		if not pinfo.visited then
+			note_verdict(pinfo, h, s)
+		end
+		fault, byte = links[pinfo.number].fault, links[pinfo.number].byte
+	end
 	local runs = Runs.new(limit_of(), math.min(PFN_END, 2 ^ (64 - h.page_shift)), proto.prefs.max_items)
 	if not fault then
 		local sub = #s > HDR_LEN and tree:add(msg(HDR_LEN), "Payload: " .. FORMATS[h.format])
@@ -566,25 +596,29 @@ local function has_bad_argument(s)
 	return cmd == CMD_DROP_CACHE and u64(s, 16) > 3 or cmd == CMD_CANCEL and u64(s, 24) ~= 0
 end
 
-local function show_request(tree, pinfo, p, msg, s)
-	local fault
+local function check_request(pinfo, p, s)
 	if p.len < 16 then
-		fault = "LEN"
+		return "LEN"
 	elseif u64(s, 8) == 0 then
-		fault = "REQ_ID"
+		return "REQ_ID"
+	elseif links[pinfo.number].fault then
+		return links[pinfo.number].fault
 	elseif p.len ~= 16 and p.len ~= 32 then
-		fault = "LEN"
+		return "LEN"
 	elseif s:sub(3, 8):find("[^\0]") then
-		fault = "RESERVED"
+		return "RESERVED"
 	elseif p.len == 32 and has_bad_argument(s) then
-		fault = "REQ_ARG"
+		return "REQ_ARG"
 	end
+end
+
+local function show_request(tree, pinfo, p, msg, s)
 	local sub = tree:add(msg(), "Request")
 	if #s >= 16 then
 		named(sub:add_le(f.cmd, msg(0, 2)), CMDS, u16(s, 0))
 		sub:add(f.reserved, msg(2, 6))
 		sub:add_le(f.req_id, msg(8, 8))
-		if not pinfo.visited then
+		if not pinfo.visited and u64(s, 8) ~= 0 then
 			note_request(pinfo, s)
 		end
 		pinfo.cols.info:append(" request " .. (CMDS[u16(s, 0)] or u16(s, 0)))
@@ -593,6 +627,7 @@ local function show_request(tree, pinfo, p, msg, s)
 		sub:add_le(f.arg0, msg(16, 8))
 		sub:add_le(f.arg1, msg(24, 8))
 	end
+	local fault = check_request(pinfo, p, s)
 	if fault then
 		show_fault(tree, msg(), fault, 0)
 		pinfo.cols.info:append(" " .. fault)
