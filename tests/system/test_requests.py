@@ -10,6 +10,7 @@ import os
 import pathlib
 import socket
 import struct
+import sys
 import tempfile
 import threading
 import time
@@ -19,6 +20,9 @@ from frontend import bits
 from devicerig import (ALL, BUFFER, LOW_LEN, OK, OLD, RAM_LEN, TABLES, Case, Latencies, bitmap, block, extent,
                        header, main)
 from harness import QmpError
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent))
+import wireshark  # noqa: E402  # pylint: disable=wrong-import-position
 
 GET_UNUSED_PAGES, DROP_CACHE, CANCEL = 0, 1, 2
 CONT, DONE, UNSUPPORTED, BUSY, CANCELLED, FAILED = range(6)
@@ -123,6 +127,7 @@ class Requests(Case):
         folder = tempfile.TemporaryDirectory(prefix="vbb-runs-")
         self.addCleanup(folder.cleanup)
         self.file = os.path.join(folder.name, "runs")
+        self.capture = os.path.join(folder.name, "capture.pcapng")
 
     def driver(self, *options, features=FEATURES, device=None, **more):
         rig = self.rig(device, *options, features=features)
@@ -131,6 +136,11 @@ class Requests(Case):
             # the device has to have seen what is parked
             self.wait_for(lambda: self.ready(rig.device))
         return driver
+
+    def faults_captured(self):
+        """By name, what readers of the capture find, once the device was asked for its counters."""
+        packets, *_ = (wireshark.compare if wireshark.available() else wireshark.dump)(self.vbb, self.capture)
+        return collections.Counter(packet["fault"]["name"] for packet in packets.values() if "fault" in packet)
 
     @staticmethod
     def ready(device):
@@ -520,8 +530,8 @@ class Ends(Requests):
 
     # VBB-DEV-13
     def test_guest_that_does_not_obey(self):
-        """A second of grace; then its answers are faults, and it is asked anew."""
-        driver = self.driver()
+        """A second of grace; then its answers are faults, and it is asked anew. A capture does not tell when it is over."""
+        driver = self.driver("--capture", self.capture)
         device = driver.rig.device
         request = self.ask(driver, **{"timeout-ms": 200})
         cancel = driver.request()
@@ -533,6 +543,7 @@ class Ends(Requests):
         driver.answer(request, CONT, RECORDS, words(block(1)))
         driver.answer(request, DONE)
         self.assertEqual(self.faults(device), {"REQ_STALE": 2})
+        self.assertEqual(self.faults_captured(), {})
         again = self.ask(driver, **{"timeout-ms": 200})
         driver.answer(again, BUSY)
         self.ended(driver, again, "busy")
@@ -642,7 +653,8 @@ class Lies(Requests):
 
     # VBB-DEV-08
     def test_answers(self):
-        driver = self.driver()
+        """Who reads a capture of it counts as the device does."""
+        driver = self.driver("--capture", self.capture)
         device = driver.rig.device
         no_request = Request(GET_UNUSED_PAGES, 4711, 0, 0, 16)
         driver.answer(no_request)
@@ -669,6 +681,7 @@ class Lies(Requests):
         self.ended(driver, request, "done", pages=1)
         driver.answer(request, DONE)
         self.assertEqual(self.faults(device)["REQ_STALE"], want["REQ_STALE"] + 1)
+        self.assertEqual(self.faults_captured(), self.faults(device))
 
     def test_payload(self):
         """What came before the fault is in the file; whoever asked is told that it is not all."""
@@ -686,7 +699,7 @@ class Lies(Requests):
 
     # VBB-DEV-08
     def test_cancel_with_payload(self):
-        driver = self.driver()
+        driver = self.driver("--capture", self.capture)
         request = self.ask(driver)
         driver.rig.device.qmp.execute("x-cancel", id=request.id)
         cancel = driver.request()
@@ -694,6 +707,7 @@ class Lies(Requests):
         driver.answer(request, CANCELLED)
         self.ended(driver, request, "cancelled")
         self.assertEqual(self.faults(driver.rig.device), {"PAYLOAD": 1})
+        self.assertEqual(self.faults_captured(), {"PAYLOAD": 1})
 
     # VBB-DEV-09
     def test_pages_that_are_not_there(self):
