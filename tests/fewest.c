@@ -125,14 +125,14 @@ static void name_block(struct ways *to, struct way from, const struct block *b, 
 	add_record(to, from, next_pfn, 2, 0, from.end[0]);
 }
 
-uint64_t fewest_words(const struct vbb_range *run, size_t nr)
+uint64_t fewest_words(const struct vbb_range *run, size_t nr, size_t *mem)
 {
 	/* so large that to have them anew for each call would take longer than the call */
 	static struct way way[2][MAX_WAYS];
 	struct ways from = { way[0], 1 }, to = { way[1], 0 };
 	uint64_t nr_words = UINT64_MAX;
 	uint64_t next_pfn;
-	size_t i, k;
+	size_t i, k, most = 0;
 
 	memset(from.way, 0, sizeof(*from.way));
 	for (i = 0; i < nr; i++) {
@@ -149,6 +149,8 @@ uint64_t fewest_words(const struct vbb_range *run, size_t nr)
 			to.nr = 0;
 			for (k = 0; k < from.nr; k++)
 				name_block(&to, from.way[k], &b, next_pfn);
+			if (from.nr + to.nr > most)
+				most = from.nr + to.nr;
 			from = to;
 			to = swap;
 		}
@@ -156,5 +158,7 @@ uint64_t fewest_words(const struct vbb_range *run, size_t nr)
 	for (k = 0; k < from.nr; k++)
 		if (from.way[k].nr_words < nr_words)
 			nr_words = from.way[k].nr_words;
+	if (mem)
+		*mem = most * sizeof(struct way);
 	return nr_words;
 }

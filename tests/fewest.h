@@ -11,7 +11,10 @@
 
 #include <virtio_balloon_bmap/range.h>
 
-/* Runs: ascending, none touches another. Bitmap records count as if they had no longest length. */
-uint64_t fewest_words(const struct vbb_range *run, size_t nr);
+/*
+ * Runs: ascending, none touches another. Bitmap records count as if they had no longest length. mem
+ * receives, where it is not NULL, the bytes of ways that were in hand at most.
+ */
+uint64_t fewest_words(const struct vbb_range *run, size_t nr, size_t *mem);
 
 #endif

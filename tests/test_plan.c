@@ -203,7 +203,7 @@ static void judge(struct score *score, struct runs *named, uint8_t *bytes)
 	assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
 	decode(&s, bytes, &msg);
 	nr_words = (msg.len - VBB_HDR_LEN) / 8;
-	fewest = fewest_words(s.run, s.nr);
+	fewest = fewest_words(s.run, s.nr, NULL);
 	if ((double)(nr_words - 1) / (double)fewest > score->worst)
 		score->worst = (double)(nr_words - 1) / (double)fewest;
 	score->nr_words += nr_words;

@@ -226,16 +226,24 @@ static void sample_size(struct bench *b, struct json_object *o)
 {
 	const size_t nr = b->pages.nr < b->sample ? b->pages.nr : b->sample;
 	struct vbb_bench_set set = { .run = b->pages.run, .nr = nr };
-	vbb_u64 nr_words = fewest_words(b->pages.run, nr);
+	size_t mem, len;
+	double begin = now(), fewest_ns, plan_ns;
+	vbb_u64 nr_words = fewest_words(b->pages.run, nr, &mem);
 	vbb_u64 first = b->pages.run[0].pfn / 64;
 	vbb_u64 bitmap = (b->pages.run[nr - 1].pfn + b->pages.run[nr - 1].nr_pages + 63) / 64 -
 			 first;
 	vbb_u64 best = nr_words < bitmap ? nr_words : bitmap;
-	size_t len = vbb_bench_ways[0].encode(&b->wire, &set);
 
+	fewest_ns = now() - begin;
+	begin = now();
+	len = vbb_bench_ways[0].encode(&b->wire, &set);
+	plan_ns = now() - begin;
 	json_u64(o, "sample_runs", nr);
 	json_u64(o, "sample_len", len);
 	json_u64(o, "sample_least_len", VBB_HDR_LEN + 8 * best);
+	json_object_object_add(o, "sample_ns", json_object_new_double(plan_ns));
+	json_object_object_add(o, "sample_least_ns", json_object_new_double(fewest_ns));
+	json_u64(o, "sample_least_memory", mem);
 	printf("  plan of the first %zu runs: %zu bytes; bitmap or least records: %" PRIu64 "\n",
 	       nr, len, (vbb_u64)(VBB_HDR_LEN + 8 * best));
 }

@@ -11,7 +11,7 @@ import sys
 from demo_common import bars, gnuplot, quote
 
 MANY = 1000    # runs, from which on what a message costs by itself does not count
-BARS = ("plan", "quick", "bitmap", "old-format", "frames", "bit-by-bit", "find-next-bit", "CRoaring",
+BARS = ("plan", "quick", "bitmap", "old-format", "frames", "bare-records", "bit-by-bit", "find-next-bit", "CRoaring",
         "CRoaring-runs")
 DENSE = ("fragmented-2", "random-0.5")
 
@@ -58,12 +58,12 @@ def size(nbytes):
     return f"{nbytes / 1024:.4g} TiB"
 
 
-def table(rows):
+def table(rows, indent=""):
     """Columns; the first row is the head, and the first column text."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         first, *more = (cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths)))
-        print("  ".join([first, *more]).rstrip())
+        print(indent + "  ".join([first, *more]).rstrip())
 
 
 OURS = ("plan", "quick")
@@ -99,71 +99,117 @@ def patterns(cases):
     table(rows)
 
 
-# What a target that is missed would take
+# What a target that is missed would take, and ways of the same run that show it
 TAKES = {
-    "alike": "a decoder that loads several words of a bitmap at a time.",
-    "dense": "no run that goes on in the next word: the last of each waits until that is loaded.",
-    "plan": "no search: VBB_FMT_QUICK. The plan looks for the fewest records over all orders of blocks, since it has promised few bytes.",
-    "quick": "no room for runs that come in another order: they are held back, some nanoseconds each, so that a message may have them.",
-    "bitmap": "no empty words: where runs are far apart, a bitmap's time goes into words without any run.",
-    "CRoaring": "no search, as above.",
-    "CRoaring-runs": "no search, as above.",
-    "old-format": "no search, as above; and where pages lie alone, no runs: there is one to be held back for each frame.",
-    "frames": "no checks, and pages that lie alone: a frame is one store and one load in these loops, which trust all they read.",
-    "size": "a search over all orders at once, with thousands of ways in hand (tests/fewest.c); a plan settles one after the other.",
-    "16T": "no search, as above.",
+    "alike": ("a decoder that loads several words of a bitmap at a time.", ()),
+    "dense": ("no run that goes on in the next word: the last of each waits until that is loaded.", ("find-next-bit",)),
+    "plan": ("no search: the plan looks for the fewest records over all orders of blocks, since it has promised few bytes.",
+             ("quick", "bare-records", "find-next-bit")),
+    "quick": ("no room for runs that come in another order (they are held back, so that a message may have them), nor for bitmaps.",
+              ("bare-records",)),
+    "bitmap": ("no empty words: where runs are far apart, a bitmap's time goes into words without any run.", ("find-next-bit",)),
+    "other": ("no search, as above.", ("quick",)),
+    "frames": ("no checks, and nothing held back: a frame is one store and one load in loops that trust all they read.",
+               ("quick", "bare-records")),
+    "size": ("a search over all orders at once (tests/fewest.c); a plan settles one order after the other.", ()),
+    "16T": ("no search, as above.", ("quick",)),
 }
 
 
-def worst(values, high=True):
-    """Of (name, values of all repetitions), the one with the worst median."""
-    return (max if high else min)(values, key=lambda each: statistics.median(each[1]))
+class Target:
+    """A figure of one of our ways, which has to be at most, or at least, so much for each guest."""
+
+    def __init__(self, takes, what, wanted, limit, figure, ours="plan", high=True):
+        self.what, self.wanted, self.limit, self.figure, self.ours, self.high = what, wanted, limit, figure, ours, high
+        self.takes, self.others = TAKES[takes]
+
+    def seen(self, case, way=None):
+        """The median."""
+        return statistics.median(self.figure(case, way or self.ours))
+
+    def reached(self, case):
+        """Is it, for this guest?"""
+        return self.seen(case) <= self.limit if self.high else self.seen(case) >= self.limit
+
+    def row(self, cases):
+        """Its line of the table: the guest that is furthest from it"""
+        case = (max if self.high else min)(cases, key=self.seen)
+        return (self.what, self.wanted, spread(self.figure(case, self.ours)), case.name,
+                "reached" if self.reached(case) else "MISSED")
+
+    def show_takes(self, cases):
+        """What those guests would take for which it is missed"""
+        print(f"\n{self.what}, {self.wanted}:\n  {self.takes}")
+        if not self.others:
+            return
+        rows = [("guest", self.ours, *(text for way in self.others for text in (way, "bytes")))]
+        for case in cases:
+            if self.reached(case):
+                continue
+            row = [case.name, f"{self.seen(case):.2f}"]
+            for way in self.others:
+                row += [f"{self.seen(case, way):.2f}", f"x {case.ways[way]['bytes'] / case.ways[self.ours]['bytes']:.2f}"]
+            rows.append(row)
+        table(rows, "  ")
+
+
+class Scan:
+    """Bitmaps of one kind, as a case."""
+
+    def __init__(self, scan):
+        self.name, self.ratios = scan["name"], [read / decode for read, decode in zip(scan["read_ns"], scan["decode_ns"])]
+
+
+def show_search(cases):
+    """What the fewest records take to be found, of as many runs as were tried"""
+    rows = [("guest", "runs", "plan: size", "ns a run", "fewest: ns a run", "KiB of ways")]
+    for case in cases:
+        sample = case.case
+        rows.append((case.name, str(sample["sample_runs"]), f"{sample['sample_len'] / sample['sample_least_len']:.3f}",
+                     f"{sample['sample_ns'] / sample['sample_runs']:.0f}", f"{sample['sample_least_ns'] / sample['sample_runs']:.0f}",
+                     f"{sample['sample_least_memory'] / 1024:.0f}"))
+    table(rows, "  ")
 
 
 def targets(data, cases, curve):
-    """Each target, and the guest that is furthest from it."""
-    rows = [("target", "wanted", "seen: median (range)", "worst", "")]
-    missed = {}
-
-    def add(takes, what, wanted, values, limit, high=True):
-        if not values:
-            return
-        name, each = worst(values, high)
-        seen = statistics.median(each)
-        reached = seen <= limit if high else seen >= limit
-        rows.append((what, wanted, spread(each), name, "reached" if reached else "MISSED"))
-        if not reached:
-            missed.setdefault(TAKES[takes], []).append(what)
-
-    add("alike", "decode, empty or full bitmap, by a plain read's speed", "at least 0.5",
-        [(scan["name"], [read / decode for read, decode in zip(scan["read_ns"], scan["decode_ns"])]) for scan in data["scans"]],
-        0.5, False)
+    """Each target, and the guest that is furthest from it; then what those would take that are missed."""
     many = [case for case in cases if case.runs >= MANY]
+    dense = [case for case in many if case.name in DENSE]
 
-    def each(way, what, some):
-        return [(case.name, [ns / case.runs for ns in case.each(way, what)]) for case in some]
+    def a_run(what):
+        return lambda case, way: [ns / case.runs for ns in case.each(way, what)]
 
+    def times(other):
+        return lambda case, way: case.ratios(other, way)
+
+    found = [(Target("alike", "decode, empty or full bitmap, by a plain read's speed", "at least 0.5", 0.5,
+                     lambda scan, way: scan.ratios, high=False), [Scan(scan) for scan in data["scans"]])]
     for way in ("plan", "bitmap"):
-        add("dense", f"decode, dense runs, {way}", "at most 3 ns a run", each(way, "decode", [c for c in many if c.name in DENSE]), 3)
+        found.append((Target("dense", f"decode, dense runs, {way}", "at most 3 ns a run", 3, a_run("decode"), way), dense))
     for way in ("plan", "quick", "bitmap"):
-        add(way, f"encode, {way}", "at most 6 ns a run", each(way, "encode", many), 6)
-    for way, title in OTHERS:
-        for ours in OURS:
-            add(way, f"encode and decode, by {ours}: {title}", "over 1",
-                [(case.name, case.ratios(way, ours)) for case in cases if way in case.ways], 1, False)
-    add("size", "size, by the smaller of bitmap and fewest records", "at most 1.02",
-        [(case.name, [case.size_ratio()]) for case in [*cases, *curve]], 1.02)
+        found.append((Target(way, f"encode, {way}", "at most 6 ns a run", 6, a_run("encode"), way), many))
+    for other, title in OTHERS:
+        for way in OURS:
+            found.append((Target("frames" if other == "frames" else "other", f"encode and decode, by {way}: {title}", "over 1", 1,
+                                 times(other), way, False), [case for case in cases if other in case.ways]))
+    size_target = Target("size", "size, by the smaller of bitmap and fewest records", "at most 1.02", 1.02,
+                         lambda case, way: [case.size_ratio()])
+    found.append((size_target, [*cases, *curve]))
     if curve and curve[-1].pages == 1 << 32:
         for way in OURS:
-            add("16T", f"encode and decode, idle guest of 16 TiB, {way}", "under 100 ms",
-                [("", [ns / 1e6 for ns in curve[-1].each(way, "both")])], 100)
-        add("16T", f"memory for it, by that for {size(curve[0].pages << 12)}", "1",
-            [("", [curve[-1].ways["plan"]["memory"] / curve[0].ways["plan"]["memory"]])], 1)
-    table(rows)
+            found.append((Target("16T", f"encode and decode, idle guest of 16 TiB, {way}", "under 100 ms", 100,
+                                 lambda case, way: [ns / 1e6 for ns in case.each(way, "both")], way), curve[-1:]))
+        found.append((Target("16T", f"memory for it, by that for {size(curve[0].pages << 12)}", "1", 1,
+                             lambda case, way: [case.ways[way]["memory"] / curve[0].ways[way]["memory"]]), curve[-1:]))
+    found = [(target, some) for target, some in found if some]
+    table([("target", "wanted", "seen: median (range)", "worst", ""), *(target.row(some) for target, some in found)])
+    missed = [(target, some) for target, some in found if not all(target.reached(case) for case in some)]
     if missed:
-        print("\nWhat it would take:")
-    for takes, what in missed.items():
-        print(f"  {'; '.join(what)}:\n    {takes}")
+        print("\nWhat it would take, for the guests that miss a target; figures of other ways in the same run, and their bytes by ours:")
+    for target, some in missed:
+        target.show_takes(some)
+        if target is size_target:
+            show_search([case for case in some if not target.reached(case)])
 
 
 def where(data, command):
