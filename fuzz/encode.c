@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
 /*
  * Property: whatever is asked of an encoder, in whatever order, for buffers of any size and cut,
- * valid or not: what it leaves in a range or a bitmap, and what it says it took, is what was there;
+ * valid or not: what it leaves of runs or a bitmap, and what it says it took, is what was there;
  * what is refused changes nothing; each call goes by the state, and each message is one that the
  * decoder takes, with just what was taken in it.
  */
@@ -9,6 +9,8 @@
 
 #define MAX_SEGS	6
 #define MAX_LEN		5000	/* of a buffer */
+#define MAX_RUNS	2000	/* of a list */
+#define MAX_STEPS	8	/* from run to run, before they come again */
 
 static struct {
 	struct fuzz_input in;
@@ -96,6 +98,84 @@ static void put(vbb_u64 pfn, vbb_u64 nr_pages)
 	}
 	fuzz_check(ret == (f.open && has_pages() ? VBB_E_INVAL : VBB_E_STATE));
 	fuzz_check(r.pfn == pfn && r.nr_pages == nr_pages);
+}
+
+static vbb_u64 some_pfn(vbb_u8 how)
+{
+	switch (how % 8) {
+	case 0:
+		return (vbb_u64)1 << fuzz_take(&f.in, 1) % 64;
+	case 1:
+		return VBB_PFN_END - fuzz_take(&f.in, 1);
+	case 2:
+		return fuzz_take(&f.in, 8);
+	default:
+		return fuzz_take(&f.in, 2);
+	}
+}
+
+/* From pfn on, some steps again and again: ahead, so that they touch, back, or to anywhere */
+static struct vbb_range *make_runs(vbb_u64 pfn, size_t nr_runs)
+{
+	struct vbb_range *run = (void *)fuzz_alloc(nr_runs * sizeof(*run));
+	const size_t nr_steps = 1 + (size_t)fuzz_take(&f.in, 1) % MAX_STEPS;
+	vbb_u8 step[MAX_STEPS];
+	size_t i;
+
+	for (i = 0; i < nr_steps; i++)
+		step[i] = (vbb_u8)fuzz_take(&f.in, 1);
+	for (i = 0; i < nr_runs; i++) {
+		const vbb_u8 s = step[i % nr_steps];
+
+		if (s == 0xff)
+			pfn = some_pfn((vbb_u8)fuzz_take(&f.in, 1));
+		else
+			pfn += s % 16;
+		if (s == 0xfe)
+			pfn -= fuzz_take(&f.in, 2);
+		run[i].pfn = pfn;
+		run[i].nr_pages = s == 0xfd ? fuzz_take(&f.in, 8) : s / 16;
+		pfn += run[i].nr_pages;
+	}
+	return run;
+}
+
+static void put_runs(vbb_u64 pfn)
+{
+	size_t nr_runs = (size_t)fuzz_take(&f.in, 1), begin, i;
+	struct vbb_run_list l = { NULL, 0, 0, 0 };
+	struct vbb_range *run;
+	vbb_u64 taken;
+	int ret;
+
+	if (nr_runs >= 0xf0)
+		nr_runs = (size_t)fuzz_take(&f.in, 2) % MAX_RUNS;
+	l.run = run = make_runs(pfn, nr_runs);
+	l.nr_runs = nr_runs;
+	l.pos = begin = (size_t)fuzz_take(&f.in, 1) % (nr_runs + 1);
+	l.nr_taken = taken = fuzz_take(&f.in, 1) % 4;
+	ret = vbb_enc_put_runs(&f.enc, &l);
+	fuzz_check(l.run == run && l.nr_runs == nr_runs && l.pos >= begin && l.pos <= nr_runs);
+	if (!f.open || !has_pages()) {
+		fuzz_check(ret == VBB_E_STATE && l.pos == begin && l.nr_taken == taken);
+		free(run);
+		return;
+	}
+	for (i = begin; i < l.pos; i++) {
+		fuzz_check(run_valid(run[i].pfn, run[i].nr_pages) && taken < run[i].nr_pages);
+		fuzz_set_add(&f.put, run[i].pfn + taken, run[i].nr_pages - taken);
+		taken = 0;
+	}
+	if (i == nr_runs) {
+		fuzz_check(!ret && l.nr_taken == taken);
+	} else if (run_valid(run[i].pfn, run[i].nr_pages) && taken < run[i].nr_pages) {
+		fuzz_check(ret == VBB_E_NOSPC);
+		fuzz_check(l.nr_taken >= taken && l.nr_taken < run[i].nr_pages);
+		fuzz_set_add(&f.put, run[i].pfn + taken, l.nr_taken - taken);
+	} else {
+		fuzz_check(ret == VBB_E_INVAL && l.nr_taken == taken);
+	}
+	free(run);
 }
 
 static bool bit(const struct vbb_bitmap *b, vbb_u64 pos)
@@ -230,20 +310,6 @@ static void finish(vbb_u16 flag)
 		check_message(&msg, flag);
 }
 
-static vbb_u64 some_pfn(vbb_u8 how)
-{
-	switch (how % 8) {
-	case 0:
-		return (vbb_u64)1 << fuzz_take(&f.in, 1) % 64;
-	case 1:
-		return VBB_PFN_END - fuzz_take(&f.in, 1);
-	case 2:
-		return fuzz_take(&f.in, 8);
-	default:
-		return fuzz_take(&f.in, 2);
-	}
-}
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const vbb_u32 formats[] = {
@@ -292,9 +358,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			put_value(pfn);
 			break;
 		case 3:
-		case 4:
 		case 5:
 			put_bitmap(pfn);
+			break;
+		case 4:
+			put_runs(pfn);
 			break;
 		case 6:
 			put(pfn, fuzz_take(&f.in, 8));

@@ -83,19 +83,33 @@ static void open_next(struct trip *t)
 	fuzz_check(!vbb_enc_next(&enc, t->seg, 2));
 }
 
+static bool run_valid(const struct trip *t, const struct vbb_range *r)
+{
+	uint64_t end = t->cfg.formats == VBB_FMT_PFNS ? (uint64_t)1 << 32 :
+							vbb_pfn_end(t->cfg.page_shift);
+
+	return r->nr_pages && r->pfn < end && r->nr_pages <= end - r->pfn;
+}
+
+/* Is there time for it? A run that is not valid takes none. */
+static bool run_affordable(struct trip *t, const struct vbb_range *r)
+{
+	if (!run_valid(t, r) || t->cfg.formats & VBB_FMT_RECORDS)
+		return true;
+	if (r->nr_pages > t->nr_pages_left)
+		return false;
+	t->nr_pages_left -= r->nr_pages;
+	return true;
+}
+
 static void put_run(struct trip *t, uint64_t pfn, uint64_t nr_pages)
 {
 	struct vbb_range r = { pfn, nr_pages }, before;
-	uint64_t end = t->cfg.formats == VBB_FMT_PFNS ? (uint64_t)1 << 32 :
-							vbb_pfn_end(t->cfg.page_shift);
-	bool valid = nr_pages && pfn < end && nr_pages <= end - pfn;
+	bool valid = run_valid(t, &r);
 	int ret;
 
-	if (valid && !(t->cfg.formats & VBB_FMT_RECORDS)) {
-		if (nr_pages > t->nr_pages_left)
-			return;
-		t->nr_pages_left -= nr_pages;
-	}
+	if (!run_affordable(t, &r))
+		return;
 	do {
 		before = r;
 		ret = vbb_enc_put(&enc, &r);
@@ -112,6 +126,53 @@ static void put_run(struct trip *t, uint64_t pfn, uint64_t nr_pages)
 			open_next(t);
 	} while (ret == VBB_E_NOSPC);
 	fuzz_check(!r.nr_pages);
+}
+
+/* From pfn on, each a few pages further, touching the one before, or back in it; where they end */
+static uint64_t put_runs(struct trip *t, uint64_t pfn)
+{
+	size_t nr = (size_t)fuzz_take(&t->in, 1) % 64, i;
+	struct vbb_range *run = (void *)fuzz_alloc(nr * sizeof(*run));
+	struct vbb_run_list l = { .run = run };
+
+	for (; l.nr_runs < nr; l.nr_runs++) {
+		uint64_t step = fuzz_take(&t->in, 1);
+
+		pfn += step % 16 - 2;
+		run[l.nr_runs] = (struct vbb_range){ pfn, step / 16 };
+		if (!run_affordable(t, &run[l.nr_runs]))
+			break;
+		pfn += step / 16;
+	}
+	for (;;) {
+		uint64_t taken = l.nr_taken;
+		size_t first = l.pos;
+		int ret = vbb_enc_put_runs(&enc, &l);
+
+		fuzz_check(l.run == run && l.pos >= first && l.pos <= l.nr_runs);
+		for (i = first; i < l.pos; i++) {
+			fuzz_check(run_valid(t, &run[i]));
+			fuzz_set_add(&t->put, run[i].pfn + taken, run[i].nr_pages - taken);
+			t->empty = false;
+			taken = 0;
+		}
+		if (l.pos == l.nr_runs) {
+			fuzz_check(!ret && !l.nr_taken);
+			break;
+		}
+		if (!run_valid(t, &run[i])) {
+			fuzz_check(ret == VBB_E_INVAL && !l.nr_taken);
+			l.pos++;
+			continue;
+		}
+		fuzz_check(ret == VBB_E_NOSPC);
+		fuzz_check(l.nr_taken >= taken && l.nr_taken < run[i].nr_pages);
+		fuzz_set_add(&t->put, run[i].pfn + taken, l.nr_taken - taken);
+		t->empty &= l.nr_taken == taken;
+		open_next(t);
+	}
+	free(run);
+	return pfn;
 }
 
 static void put_bitmap(struct trip *t, uint64_t pfn, uint64_t nr_bits)
@@ -178,10 +239,12 @@ static void put_pages(struct trip *t)
 		switch (op % 8) {
 		case 0:
 		case 1:
-		case 2:
 			pos += fuzz_take(&t->in, 1);
 			nr_pages = 1 + fuzz_take(&t->in, 1);
 			break;
+		case 2:
+			pos = put_runs(t, pos);
+			continue;
 		case 3:
 			pos += fuzz_take(&t->in, 2);
 			nr_pages = fuzz_take(&t->in, 2);

@@ -46,14 +46,14 @@ def message_seeds():
 
 
 def roundtrip_seeds():
-    """Name and bytes for the target roundtrip: each format with runs near and far, blocks and bitmaps."""
+    """Name and bytes for the target roundtrip: each format with runs near and far, lists, blocks, bitmaps."""
     rand = random.Random(1)
     for fmt in (BITMAP, RECORD, AUTO, OLD, VALUES):
         for kind in range(8):
             ops = b""
             for _ in range(40):
-                op = rand.choice((0, 1, 2, kind, kind))
-                size = {0: 2, 1: 2, 2: 2, 3: 4, 4: 1, 5: 10, 6: 9, 7: 2}[op]
+                op = rand.choice((0, 1, 1, kind, kind))
+                size = {0: 2, 1: 2, 2: 9, 3: 4, 4: 1, 5: 10, 6: 9, 7: 2}[op]
                 ops += bytes([op + 8 * rand.randrange(12)]) + rand.randbytes(size)
             head = struct.pack("<BBBHH", fmt, kind, kind % 2, rand.choice((0, 16, 200, 2000)), rand.randrange(48))
             yield f"format-{fmt}-kind-{kind}", head + ops
