@@ -138,18 +138,22 @@ static void test_every_pattern_through_the_encoder(void **state)
 		m.pfns = formats[i] == VBB_FMT_PFNS;
 		for (pattern = 0; pattern < 1 << 16; pattern++) {
 			const struct vbb_seg seg = { m.bytes, sizeof(m.bytes) };
+			struct vbb_range runs[8];
+			struct vbb_run_list l = { .run = runs };
 			struct vbb_msg msg;
 			uint32_t b, n;
 
-			assert_int_equal(vbb_enc_init(&e, &cfg, &seg, 1), 0);
 			for (b = 0; b < 16; b += n ? n : 1) {
-				struct vbb_range r = { first_pages[0] + b, 0 };
-
 				n = vbb_ones64(pattern, b);
-				r.nr_pages = n;
 				if (n)
-					assert_int_equal(vbb_enc_put(&e, &r), 0);
+					runs[l.nr_runs++] =
+						(struct vbb_range){ first_pages[0] + b, n };
 			}
+			assert_int_equal(vbb_enc_init(&e, &cfg, &seg, 1), 0);
+			/* half of them one after the other, the others in one call */
+			for (; l.pos < l.nr_runs / 2; l.pos++)
+				assert_int_equal(vbb_enc_put(&e, &runs[l.pos]), 0);
+			assert_int_equal(vbb_enc_put_runs(&e, &l), 0);
 			assert_int_equal(vbb_enc_finish(&e, 0, &msg), 0);
 			assert_int_equal(msg.len != 0, pattern != 0);
 			if (!msg.len)

@@ -221,18 +221,14 @@ static void hold(const char *name, struct runs *s, size_t len)
 	struct vbb_seg seg = { bytes, len };
 	struct score score = { 0 };
 	struct runs named = { 0 };
-	size_t i;
+	struct vbb_run_list l = { .run = s->run, .nr_runs = s->nr };
 	int err;
 
 	assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
-	for (i = 0; i < s->nr; i++) {
-		struct vbb_range r = s->run[i];
-
-		while ((err = vbb_enc_put(&enc, &r))) {
-			assert_int_equal(err, VBB_E_NOSPC);
-			judge(&score, &named, bytes);
-			assert_int_equal(vbb_enc_next(&enc, &seg, 1), 0);
-		}
+	while ((err = vbb_enc_put_runs(&enc, &l))) {
+		assert_int_equal(err, VBB_E_NOSPC);
+		judge(&score, &named, bytes);
+		assert_int_equal(vbb_enc_next(&enc, &seg, 1), 0);
 	}
 	judge(&score, &named, bytes);
 	print_message("%-32s %7zu bytes: %5zu runs, %5llu words, %.3f of the fewest, worst %.3f\n",
