@@ -386,15 +386,17 @@ static void vbb_requests_count_walk(struct vbb_requests *r)
 static bool vbb_requests_walk(struct vbb_requests *r)
 {
 	struct vbb_walk *w = &r->walk;
+	int err;
 
 	for (; vbb_requests_serving(r); cond_resched()) {
 		if (!vbb_requests_open(r))
 			return false;
-		if (w->pos < w->nr) {
-			if (vbb_enc_put(r->enc, &w->runs[w->pos]) == VBB_E_NOSPC)
+		if (w->found.pos < w->found.nr_runs) {
+			err = vbb_enc_put_runs(r->enc, &w->found);
+			if (err == VBB_E_NOSPC)
 				vbb_requests_send(r);
-			else
-				w->pos++;
+			else if (err)
+				w->found.pos++;
 		} else if (!w->over) {
 			vbb_walk_step(w);
 			w->nr_steps_late += !vbb_requests_serving(r);

@@ -8,7 +8,7 @@
 
 #include <linux/types.h>
 
-#include <virtio_balloon_bmap/range.h>
+#include <virtio_balloon_bmap/encode.h>
 
 struct seq_file;
 struct vbb_balloon;
@@ -26,9 +26,8 @@ struct vbb_walk {
 	unsigned long first, end;	/* the window, in pages of the guest */
 	unsigned long pfn;		/* the zone at hand was looked at up to here */
 	int nid, zid;			/* the zone at hand */
-	struct vbb_range *runs;		/* what the last step found: VBB_WALK_RUNS at most */
-	unsigned int nr;		/* of them in use */
-	unsigned int pos;		/* of these, taken by the caller */
+	struct vbb_range *runs;		/* room for VBB_WALK_RUNS */
+	struct vbb_run_list found;	/* what the last step left there, less what was taken */
 	bool over;			/* there is nothing more to look at */
 	bool drains;			/* per-CPU lists are emptied where they hold much */
 	u64 rest_until_ns;		/* after a walk with such a one */

@@ -64,8 +64,7 @@ void vbb_walk_begin(struct vbb_walk *w, u64 first, u64 nr_frames)
 	w->pfn = 0;
 	w->nid = first_online_node;
 	w->zid = 0;
-	w->nr = 0;
-	w->pos = 0;
+	w->found = (struct vbb_run_list){ .run = w->runs };
 	w->over = false;
 	w->drains = ktime_get_ns() >= w->rest_until_ns;
 	w->nr_drained = 0;
@@ -160,17 +159,17 @@ static unsigned long vbb_walk_block_end(const struct zone *zone, unsigned long p
 /* False where there is no room for another run. */
 static bool vbb_walk_add(struct vbb_walk *w, unsigned long pfn, unsigned long end)
 {
-	struct vbb_range *run = w->runs + w->nr;
+	struct vbb_range *run = w->runs + w->found.nr_runs;
 
-	if (w->nr && run[-1].pfn + run[-1].nr_pages == pfn) {
+	if (w->found.nr_runs && run[-1].pfn + run[-1].nr_pages == pfn) {
 		run[-1].nr_pages += end - pfn;
 		return true;
 	}
-	if (w->nr == VBB_WALK_RUNS)
+	if (w->found.nr_runs == VBB_WALK_RUNS)
 		return false;
 	run->pfn = pfn;
 	run->nr_pages = end - pfn;
-	w->nr++;
+	w->found.nr_runs++;
 	return true;
 }
 
@@ -227,7 +226,7 @@ static void vbb_walk_zone(struct vbb_walk *w, struct zone *zone, unsigned long e
 	w->pfn = vbb_walk_locked(w, zone, w->pfn, end);
 	lock_ns = ktime_get_ns() - lock_ns;
 	spin_unlock_irq(&zone->lock);
-	w->nr_runs += w->nr;
+	w->nr_runs += w->found.nr_runs;
 	w->nr_steps++;
 	w->lock_ns += lock_ns;
 	w->lock_ns_max = max(w->lock_ns_max, lock_ns);
@@ -244,8 +243,7 @@ void vbb_walk_step(struct vbb_walk *w)
 	struct zone *zone = &NODE_DATA(w->nid)->node_zones[w->zid];
 	unsigned long end = min(zone_end_pfn(zone), w->end);
 
-	w->nr = 0;
-	w->pos = 0;
+	w->found = (struct vbb_run_list){ .run = w->runs };
 	if (w->drains && !w->pfn && populated_zone(zone) && w->first <= zone->zone_start_pfn &&
 	    end == zone_end_pfn(zone))
 		vbb_walk_drain(w, zone);

@@ -62,9 +62,9 @@ static bool in_window(u64 pfn, u64 first, u64 end)
 static void check_step(u64 first, u64 end)
 {
 	unsigned long pfn, pos = 0;
-	unsigned int i;
+	size_t i;
 
-	for (i = 0; i < walk.nr; i++) {
+	for (i = 0; i < walk.found.nr_runs; i++) {
 		assert_true(walk.runs[i].nr_pages && walk.runs[i].pfn >= pos);
 		pos = (unsigned long)(walk.runs[i].pfn + walk.runs[i].nr_pages);
 		for (pfn = (unsigned long)walk.runs[i].pfn; pfn < pos; pfn++) {
@@ -86,7 +86,7 @@ static void walk_over(uint64_t *seed, u64 first, u64 nr, u64 nr_changes)
 	memset(named, 0, sizeof(named));
 	for (vbb_walk_begin(&walk, first, nr); !walk.over; nr_steps++) {
 		vbb_walk_step(&walk);
-		assert_true(walk.nr <= VBB_WALK_RUNS);
+		assert_true(walk.found.nr_runs <= VBB_WALK_RUNS);
 		check_step(first, end);
 		for (i = test_below(seed, nr_changes + 1); i; i--)
 			change(seed);
