@@ -149,17 +149,11 @@ static size_t guest_send(const struct vmm *vmm, vbb_u32 formats, const struct vb
 	const struct vbb_enc_cfg cfg = { .page_shift = 12, .formats = formats };
 	vbb_u8 *base = bank_base(&vmm->bank[0]);
 	struct vbb_seg seg = { base + MSG_OFF, PAGE };
+	struct vbb_run_list list = { .run = run, .nr_runs = nr_runs };
 	struct vbb_msg msg;
-	struct vbb_range r;
 
-	if (vbb_enc_init(&enc, &cfg, &seg, 1))
-		return 0;
-	for (size_t i = 0; i < nr_runs; i++) {
-		r = run[i];
-		if (vbb_enc_put(&enc, &r))
-			return 0;
-	}
-	if (vbb_enc_finish(&enc, 0, &msg))
+	if (vbb_enc_init(&enc, &cfg, &seg, 1) || vbb_enc_put_runs(&enc, &list) ||
+	    vbb_enc_finish(&enc, 0, &msg))
 		return 0;
 	*chain = (struct chain){
 		.iov = {

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixDatagram;
 use std::ptr;
 use std::slice;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
-use vbb::{Decoder, DecoderConfig, Encoder, EncoderConfig, Range, Seg, SegMut};
+use vbb::{Decoder, DecoderConfig, Encoder, EncoderConfig, Progress, Range, Seg, SegMut};
 
 const PAGE: usize = 4096;
 const NR_PAGES: usize = 4096;
@@ -131,6 +131,26 @@ fn encode(formats: u32, runs: &[Range], buf: &mut [u8]) -> Result<vbb::Message, 
     enc.finish()
 }
 
+/// The same, several runs in one call, and as many messages as it takes; gives back what they name.
+fn encode_all(formats: u32, runs: &[Range], buf: &mut [u8], done: &mut Progress) -> Result<Vec<Range>, vbb::Error> {
+    let cfg = EncoderConfig { cmd: 0, page_shift: 12, req_id: 0, formats };
+    let mut named = Vec::new();
+
+    loop {
+        let mut segs = [SegMut::from(&mut *buf)];
+        let mut enc = Encoder::new(&cfg, &mut segs)?;
+        let before = *done;
+        let all = enc.put_runs(runs, done)?;
+        let msg = enc.finish()?;
+
+        assert_ne!(*done, before, "a message that takes nothing");
+        named.extend(listed(&[Seg::from(&buf[..msg.len as usize])]).0);
+        if all {
+            return Ok(named);
+        }
+    }
+}
+
 /// Sends a message; what the device said of it, and the pages that are gone.
 fn exchange(mem: &Memory, message: &[u8], ends: &(UnixDatagram, UnixDatagram)) -> Result<(String, Vec<usize>), Box<dyn Error>> {
     let mut answer = [0; 16];
@@ -153,6 +173,10 @@ fn exchange(mem: &Memory, message: &[u8], ends: &(UnixDatagram, UnixDatagram)) -
     Ok((said, gone))
 }
 
+fn pages(runs: &[Range]) -> Vec<usize> {
+    runs.iter().flat_map(|r| r.pfn as usize..(r.pfn + r.nr_pages) as usize).collect()
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let runs = [
         Range { pfn: 512, nr_pages: 512 },
@@ -160,7 +184,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Range { pfn: 1502, nr_pages: 3 },
         Range { pfn: 3000, nr_pages: 1096 },
     ];
-    let named: Vec<usize> = runs.iter().flat_map(|r| r.pfn as usize..(r.pfn + r.nr_pages) as usize).collect();
+    let named = pages(&runs);
     let mem = Memory::new()?;
     let ends = UnixDatagram::pair()?;
     let mut buf = [0; 512];
@@ -168,7 +192,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let msg = encode(vbb::FMT_AUTO, &runs, &mut buf)?;
     let message = &mut buf[..msg.len as usize];
     assert_eq!(msg.nr_pages, named.len() as u64);
-    assert_eq!(exchange(&mem, message, &ends)?, ("ok".to_string(), named));
+    assert_eq!(exchange(&mem, message, &ends)?, ("ok".to_string(), named.clone()));
 
     // The header is good; the library has read it into a structure of ours.
     let segs = [Seg::from(&*message)];
@@ -188,5 +212,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     message.iter_mut().rev().take(8).for_each(|byte| *byte = 0);
     let (before, fault) = listed(&[Seg::from(&*message)]);
     assert_eq!((&before[..], fault.map(vbb::Error::name)), (&runs[..3], Some("REC_COUNT")));
+
+    // The same towards the device. A buffer of 128 pages cuts runs; one that is none stops a call where it is.
+    let mut done = Progress::default();
+    let cut = encode_all(vbb::FMT_BITMAP, &runs, &mut buf[..48], &mut done)?;
+    assert!(cut.len() > runs.len());
+    assert_eq!(pages(&cut), named);
+    assert_eq!(done, Progress { pos: runs.len(), nr_taken: 0 });
+    let mut done = Progress::default();
+    let bad = [runs[0], runs[1], Range::default(), runs[2]];
+    assert!(encode_all(vbb::FMT_QUICK, &bad, &mut buf, &mut done).is_err());
+    assert_eq!(done, Progress { pos: 2, nr_taken: 0 });
     Ok(())
 }

@@ -15,5 +15,6 @@ int main(void)
 	SHOW("ENC_CFG_LEN", sizeof(struct vbb_enc_cfg));
 	SHOW("HDR_LEN", sizeof(struct vbb_hdr));
 	SHOW("MSG_LEN", sizeof(struct vbb_msg));
+	SHOW("RUN_LIST_LEN", sizeof(struct vbb_run_list));
 	return 0;
 }

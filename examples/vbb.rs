@@ -15,8 +15,9 @@ mod layout {
     include!(env!("VBB_LAYOUT"));
 }
 
+pub const FMT_BITMAP: u32 = 1 << 0;
 /// Bitmap or records, whichever is shorter
-pub const FMT_AUTO: u32 = 1 << 0 | 1 << 1;
+pub const FMT_AUTO: u32 = FMT_BITMAP | 1 << 1;
 /// The same without a search: a bitmap, or a record for each run
 pub const FMT_QUICK: u32 = FMT_AUTO | 1 << 14;
 pub const STATUS_OK: u16 = 0;
@@ -116,6 +117,22 @@ impl<'a> From<&'a mut [u8]> for SegMut<'a> {
     }
 }
 
+/// How far the runs of a slice were put: those before `pos`, and `nr_taken` pages at the front of that one
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    pub pos: usize,
+    pub nr_taken: u64,
+}
+
+/// This is `struct vbb_run_list`
+#[repr(C)]
+struct RunList {
+    run: *const Range,
+    nr_runs: usize,
+    pos: usize,
+    nr_taken: u64,
+}
+
 // The structures that only the library looks into: as long as C's, and aligned at least as they are
 type RawDecoder = [u64; (layout::DEC_LEN + 7) / 8];
 type RawEncoder = [u64; (layout::ENC_LEN + 7) / 8];
@@ -125,6 +142,7 @@ const _: () = assert!(
         && size_of::<EncoderConfig>() == layout::ENC_CFG_LEN
         && size_of::<Header>() == layout::HDR_LEN
         && size_of::<Message>() == layout::MSG_LEN
+        && size_of::<RunList>() == layout::RUN_LIST_LEN
         && layout::DEC_HDR == 0
 );
 
@@ -134,6 +152,7 @@ extern "C" {
     fn vbb_dec_next_runs(d: *mut RawDecoder, r: *mut Range, nr: c_ushort) -> c_int;
     fn vbb_enc_init(e: *mut RawEncoder, cfg: *const EncoderConfig, seg: *const SegMut, nr: usize) -> c_int;
     fn vbb_enc_put(e: *mut RawEncoder, r: *mut Range) -> c_int;
+    fn vbb_enc_put_runs(e: *mut RawEncoder, l: *mut RunList) -> c_int;
     fn vbb_enc_finish(e: *mut RawEncoder, flag: u16, msg: *mut Message) -> c_int;
     fn vbb_err_name(err: c_int) -> *const c_char;
     fn vbb_strerror(err: c_int) -> *const c_char;
@@ -265,6 +284,21 @@ impl<'a> Encoder<'a> {
         match unsafe { vbb_enc_put(self.raw.as_mut_ptr(), &mut run) } {
             E_NOSPC => Ok(Some(run)),
             err => Error::check(err).map(|_| None),
+        }
+    }
+
+    /// Puts runs in from where `done` says, and moves it behind what was taken: all, or false where the rest
+    /// found no room. A run that cannot be put is an error, and `done` is at it.
+    pub fn put_runs(&mut self, runs: &[Range], done: &mut Progress) -> Result<bool, Error> {
+        let Progress { pos, nr_taken } = *done;
+        let mut list = RunList { run: runs.as_ptr(), nr_runs: runs.len(), pos, nr_taken };
+        // SAFETY: as for put(); the library keeps no pointer to the runs, and looks at no more than there are.
+        let ret = unsafe { vbb_enc_put_runs(self.raw.as_mut_ptr(), &mut list) };
+
+        *done = Progress { pos: list.pos, nr_taken: list.nr_taken };
+        match ret {
+            E_NOSPC => Ok(false),
+            err => Error::check(err).map(|_| true),
         }
     }
 
