@@ -232,7 +232,7 @@ static void vbb_enc_rec_begin(struct vbb_enc *e, vbb_u64 unit, vbb_u32 order)
   @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
   @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
   @ ensures in: VBB_ENC_IN_BITMAP(e);
-  @ ensures on: \result != 0 ==> e->len > \old(e->len);
+  @ ensures on: \result != 0 ==> e->len > \old(e->len) && e->word == 0;
   @*/
 static inline bool vbb_enc_bitmap_turn(struct vbb_enc *e, vbb_u64 unit)
 {
@@ -254,7 +254,37 @@ static inline bool vbb_enc_bitmap_turn(struct vbb_enc *e, vbb_u64 unit)
 	return true;
 }
 
-/* Add [unit, unit + nr) to the bitmap in hand, at or behind its next word; nr is not 0. */
+/*
+ * The word in hand is empty. Write words that are all v in its place, nr at most, while there is
+ * room to go on in the same bitmap. How many?
+ */
+/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ requires VBB_ENC_IN_BITMAP(e) && e->word == 0;
+  @ requires v != 0 ==> vbb_whole(e->word_unit + 64 * nr, vbb_enc_order(e->format, e->rec_order));
+  @ assigns VBB_ENC_POS_OF(e), e->word_unit, e->rec_words;
+  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
+  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
+  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
+  @ ensures in: VBB_ENC_IN_BITMAP(e);
+  @ ensures few: 0 <= \result <= nr && e->word_unit == \old(e->word_unit) + 64 * \result;
+  @ ensures len: e->len == \old(e->len) + 8 * \result;
+  @*/
+static __attribute__((__noinline__)) vbb_u64 vbb_enc_bitmap_fill(struct vbb_enc *e, vbb_u64 v,
+								    vbb_u64 nr)
+{
+	nr = vbb_min(nr, vbb_enc_room(e) / 8 - 1);
+	if (e->format == VBB_FMT_RECORDS)
+		nr = vbb_min(nr, VIRTIO_BALLOON_REC_BITMAP_MAX - e->rec_words);
+	if (!nr)
+		return 0;
+	vbb_cur_fill64(&e->cur, v, nr);
+	e->len += 8 * nr;
+	e->rec_words += (vbb_u32)nr;
+	e->word_unit += 64 * nr;
+	return nr;
+}
+
+/* Add [unit, unit + nr) to the bitmap in hand, at or behind its next word. */
 /*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && unit + nr <= VBB_PFN_END;
   @ requires VBB_ENC_IN_BITMAP(e) && vbb_whole(unit + nr, vbb_enc_order(e->format, e->rec_order));
   @ assigns VBB_ENC_BITMAP_OF(e);
@@ -274,18 +304,25 @@ static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 n
 	  @ loop variant nr + (e->len_max - e->len);
 	  @*/
 	while (nr) {
-		vbb_u64 bit = vbb_sub(unit, e->word_unit);
+		vbb_u64 bit = vbb_sub(unit, e->word_unit), n = 0;
 
 		if (bit > 63) {
 			if (!vbb_enc_bitmap_turn(e, unit))
 				return;
-		} else {
-			vbb_u64 n = nr < 64 - bit ? nr : 64 - bit;
-
-			e->word |= vbb_mask64((vbb_u32)bit, (vbb_u32)n);
-			unit += n;
-			nr -= n;
+			bit = vbb_sub(unit, e->word_unit);
+			if (bit > 63)
+				vbb_enc_bitmap_fill(e, 0, bit / 64);
+			continue;
 		}
+		/* full words; the last one stays in hand, which a run to come may share */
+		if (nr > 128 && !bit && !e->word)
+			n = 64 * vbb_enc_bitmap_fill(e, ~(vbb_u64)0, (nr - 1) / 64);
+		if (!n) {
+			n = nr < 64 - bit ? nr : 64 - bit;
+			e->word |= vbb_mask64((vbb_u32)bit, (vbb_u32)n);
+		}
+		unit += n;
+		nr -= n;
 	}
 }
 
@@ -302,11 +339,16 @@ static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 n
 static inline void vbb_enc_add_run(struct vbb_enc *e, struct vbb_range r, vbb_u32 order)
 {
 	vbb_u64 unit = vbb_shr(r.pfn, order), nr = vbb_shr(r.nr_pages, order);
+	vbb_u64 bit = vbb_sub(unit, e->word_unit);
 
 	/*@ assert (unit + nr) * vbb_two(order) <= vbb_limit; */
 	/*@ assert vbb_whole(unit + nr, order); */
 	e->msg.nr_pages = vbb_add(e->msg.nr_pages, r.nr_pages);
-	vbb_enc_bitmap_add(e, unit, nr);
+	/* most of many runs lie in the word in hand */
+	if (bit < 64 && nr && nr <= 64 - bit)
+		e->word |= vbb_mask64((vbb_u32)bit, (vbb_u32)nr);
+	else
+		vbb_enc_bitmap_add(e, unit, nr);
 }
 
 /* The plan has promised that what it names finds room; it is asked for where that matters. */

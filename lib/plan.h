@@ -20,7 +20,7 @@ struct vbb_rec {
 enum {
 	VBB_PLAN_ONE,		/* one bitmap that names all */
 	VBB_PLAN_ALONE,		/* a record for each run */
-	VBB_PLAN_ORDERS,	/* bitmaps of several orders, and a record for each run that is left */
+	VBB_PLAN_ORDERS,	/* bitmaps of some orders, and a record for each run that is left */
 };
 
 /* What records are given out */
@@ -223,7 +223,7 @@ static inline bool vbb_plan_is_simple(const struct vbb_plan *p)
 	return p->kind != VBB_PLAN_ORDERS;
 }
 
-/* Begin to give out the records that were counted last; of a simple plan, those of late runs apart. */
+/* Begin to give out the records counted last; of a simple plan, those of late runs apart. */
 void vbb_plan_start(struct vbb_plan *p);
 
 /* The next record, in no order. False at the end. */

@@ -652,6 +652,49 @@ static void test_largest_payload(void **state)
 	free(seg.base);
 }
 
+/*
+ * Long runs and long gaps take many words at a time: a bitmap has those words that its pages need,
+ * and none behind them, and a run that ends with a word leaves the next one to others.
+ */
+static void test_full_and_empty_words(void **state)
+{
+	const struct vbb_enc_cfg cfg = config(VBB_FMT_BITMAP);
+	uint8_t bytes[256], want[256];
+	uint64_t first, nr, gap, i;
+
+	(void)state;
+	for (first = 0; first < 70; first += 23) {
+		for (nr = 60; nr < 400; nr++) {
+			for (gap = 1; gap < 400; gap += 57) {
+				const uint64_t behind = first + nr + gap, base = first / 64 * 64;
+				const size_t len = (size_t)((behind - base) / 64 + 1) * 8;
+				struct vbb_range run[] = { { first, nr }, { behind, 1 } };
+				struct vbb_run_list list = { run, 2, 0, 0 };
+				struct vbb_seg seg = { bytes, sizeof(bytes) };
+				struct vbb_msg msg;
+
+				memset(want, 0, sizeof(want));
+				for (i = first - base; i < first - base + nr; i++)
+					want[i / 8] |= (uint8_t)(1 << i % 8);
+				want[(behind - base) / 8] |= (uint8_t)(1 << behind % 8);
+				memset(bytes, 0xee, sizeof(bytes));
+				assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+				assert_int_equal(vbb_enc_put_runs(&enc, &list), 0);
+				assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+				assert_int_equal(msg.len, VBB_HDR_LEN + len);
+				assert_memory_equal(bytes + VBB_HDR_LEN, want, len);
+
+				list = (struct vbb_run_list){ run, 1, 0, 0 };
+				assert_int_equal(vbb_enc_init(&enc, &cfg, &seg, 1), 0);
+				assert_int_equal(vbb_enc_put_runs(&enc, &list), 0);
+				assert_int_equal(vbb_enc_finish(&enc, 0, &msg), 0);
+				assert_int_equal(msg.len, VBB_HDR_LEN +
+						 ((first - base + nr + 63) / 64) * 8);
+			}
+		}
+	}
+}
+
 static void test_flags(void **state)
 {
 	static const uint32_t formats[] = {
@@ -955,6 +998,7 @@ int main(void)
 		cmocka_unit_test(test_put_bitmap_past_the_end),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_largest_payload),
+		cmocka_unit_test(test_full_and_empty_words),
 		cmocka_unit_test(test_flags),
 		cmocka_unit_test(test_vectors),
 		cmocka_unit_test(test_an_order_of_few),

@@ -91,6 +91,36 @@ static void test_stores_do_not_depend_on_cuts(void **state)
 	}
 }
 
+/* As if each number were stored by itself; what lies behind them stays. */
+static void test_a_fill_does_not_depend_on_cuts(void **state)
+{
+	uint8_t blank[3 + 6 * 8], want[sizeof(blank)], out[sizeof(blank)];
+	struct test_cut cut;
+	size_t a, b, nr;
+
+	(void)state;
+	memset(blank, 0xee, sizeof(blank));
+	for (nr = 0; nr <= 6; nr++) {
+		memset(want, 0xee, sizeof(want));
+		memset(want, 0, 3);
+		for (a = 0; a < 8 * nr; a++)
+			want[3 + a] = (uint8_t)(1 + a % 8);
+		for (a = 0; a <= sizeof(blank); a++) {
+			for (b = a; b <= sizeof(blank); b++) {
+				struct vbb_cur c;
+
+				test_cut_at(&cut, blank, sizeof(blank), a, b);
+				vbb_cur_init(&c, cut.seg, cut.nr_segs);
+				vbb_cur_store(&c, 0, 3);
+				vbb_cur_fill64(&c, 0x0807060504030201, nr);
+				assert_int_equal(c.left, 8 * (6 - nr));
+				test_cut_join(&cut, out);
+				assert_memory_equal(out, want, sizeof(want));
+			}
+		}
+	}
+}
+
 static void test_length_is_a_sum_that_does_not_wrap(void **state)
 {
 	struct vbb_seg seg[600];
@@ -138,6 +168,7 @@ int main(void)
 		cmocka_unit_test(test_loads_do_not_depend_on_cuts),
 		cmocka_unit_test(test_a_scan_stops_at_what_is_another),
 		cmocka_unit_test(test_stores_do_not_depend_on_cuts),
+		cmocka_unit_test(test_a_fill_does_not_depend_on_cuts),
 		cmocka_unit_test(test_length_is_a_sum_that_does_not_wrap),
 		cmocka_unit_test(test_only_empty_segments),
 	};

@@ -159,7 +159,8 @@ static int decode_bare(struct vbb_bench_wire *w, size_t len, struct vbb_bench_ou
 		if (rec >> VIRTIO_BALLOON_REC_CODE_SHIFT)
 			vbb_bench_give(out, pfn, le64toh(word[++i]));
 		else
-			vbb_bench_give(out, pfn, (vbb_u64)1 << (rec >> VIRTIO_BALLOON_REC_ORDER_SHIFT));
+			vbb_bench_give(out, pfn,
+				       vbb_pow2(rec >> VIRTIO_BALLOON_REC_ORDER_SHIFT & 63));
 	}
 	return 0;
 }

@@ -92,7 +92,7 @@ struct vbb_run_list {
 	size_t nr_runs;
 	/** @pos: runs before it have been taken; the caller begins with 0 */
 	size_t pos;
-	/** @nr_taken: pages at the front of run[pos] that have been taken; the caller begins with 0 */
+	/** @nr_taken: pages of run[pos] that have been taken, too; the caller begins with 0 */
 	vbb_u64 nr_taken;
 };
 

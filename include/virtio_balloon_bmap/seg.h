@@ -296,6 +296,45 @@ static inline void vbb_cur_store64(struct vbb_cur *c, vbb_u64 v)
 		vbb_cur_store(c, v, 8);
 }
 
+/**
+ * vbb_cur_fill64() - store a little-endian number again and again
+ * @c: the cursor; at least 8 * @nr bytes are left
+ * @v: the number
+ * @nr: how many times
+ */
+static inline void vbb_cur_fill64(struct vbb_cur *c, vbb_u64 v, vbb_u64 nr)
+{
+	/*@ loop invariant vbb_cur_ok(*c) && c->left >= 8 * nr;
+	  @ loop invariant 0 <= nr <= \at(nr, Pre);
+	  @ loop invariant c->left == \at(c->left, Pre) - 8 * (\at(nr, Pre) - nr);
+	  @ loop invariant vbb_pos(*c) == \at(vbb_pos(*c), Pre) + 8 * (\at(nr, Pre) - nr);
+	  @ loop assigns nr, c->idx, c->off, c->left;
+	  @ loop variant nr;
+	  @*/
+	while (nr) {
+		size_t whole, i;
+		vbb_u8 *p;
+
+		if (!vbb_cur_whole(c, 8)) {
+			vbb_cur_store(c, v, 8);
+			nr--;
+			continue;
+		}
+		whole = (c->seg[c->idx].len - c->off) / 8;
+		if (whole > nr)
+			whole = (size_t)nr;
+		p = vbb_cur_step(c, 0);
+		/*@ loop invariant 0 <= i <= whole;
+		  @ loop assigns i;
+		  @ loop variant whole - i;
+		  @*/
+		for (i = 0; i < whole; i++)
+			vbb_store64(p + 8 * i, v);
+		vbb_cur_step(c, 8 * whole);
+		nr -= whole;
+	}
+}
+
 VBB_END_DECLS
 
 #endif

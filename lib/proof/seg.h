@@ -148,3 +148,12 @@ static inline void vbb_cur_store(struct vbb_cur *c, vbb_u64 v, unsigned int len)
   @ ensures pos: vbb_pos(*c) == \old(vbb_pos(*c)) + 8;
   @*/
 static inline void vbb_cur_store64(struct vbb_cur *c, vbb_u64 v);
+
+/*@ requires \valid(c) && vbb_cur_ok(*c) && vbb_writable(c->seg, c->nr_segs);
+  @ requires c->left >= 8 * nr;
+  @ assigns c->idx, c->off, c->left;
+  @ ensures vbb_cur_ok(*c);
+  @ ensures left: c->left == \old(c->left) - 8 * nr;
+  @ ensures pos: vbb_pos(*c) == \old(vbb_pos(*c)) + 8 * nr;
+  @*/
+static inline void vbb_cur_fill64(struct vbb_cur *c, vbb_u64 v, vbb_u64 nr);
