@@ -101,13 +101,14 @@ def patterns(cases):
 
 # What a target that is missed would take, and ways of the same run that show it
 TAKES = {
-    "alike": ("a decoder that loads several words of a bitmap at a time.", ()),
+    "alike": ("a decoder that loads more words of a bitmap at a time.", ()),
     "dense": ("no run that goes on in the next word: the last of each waits until that is loaded.", ("find-next-bit",)),
     "plan": ("no search: the plan looks for the fewest records over all orders of blocks, since it has promised few bytes.",
              ("quick", "bare-records", "find-next-bit")),
-    "quick": ("no room for runs that come in another order (they are held back, so that a message may have them), nor for bitmaps.",
-              ("bare-records",)),
-    "bitmap": ("no empty words: where runs are far apart, a bitmap's time goes into words without any run.", ("find-next-bit",)),
+    "quick": ("no choice that a processor cannot foresee, of a block or an extent, and none held back: these are, so that runs may come"
+              " in any order, and what is taken finds room.", ("bare-records", "find-next-bit")),
+    "bitmap": ("no empty words: where runs are far apart, a bitmap's time goes into them, as in the bare loop that writes the same.",
+               ("find-next-bit",)),
     "other": ("no search, as above.", ("quick",)),
     "frames": ("no checks, and nothing held back: a frame is one store and one load in loops that trust all they read.",
                ("quick", "bare-records")),
