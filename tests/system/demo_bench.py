@@ -143,12 +143,13 @@ class Target:
         print(f"\n{self.what}, {self.wanted}:\n  {self.takes}")
         if not self.others:
             return
-        rows = [("guest", self.ours, *(text for way in self.others for text in (way, "bytes")))]
+        others = [way for way in self.others if way != self.ours]
+        rows = [("guest", self.ours, *(text for way in others for text in (way, "bytes")))]
         for case in cases:
             if self.reached(case):
                 continue
             row = [case.name, f"{self.seen(case):.2f}"]
-            for way in self.others:
+            for way in others:
                 row += [f"{self.seen(case, way):.2f}", f"x {case.ways[way]['bytes'] / case.ways[self.ours]['bytes']:.2f}"]
             rows.append(row)
         table(rows, "  ")
