@@ -85,7 +85,7 @@ static int vbb_walk_test_show(struct seq_file *m, void *unused)
 	nr_moved = vbb_walk_test_nr_moved();
 	for (vbb_walk_begin(&walk, 0, 0); !walk.over; cond_resched()) {
 		vbb_walk_step(&walk);
-		for (i = 0; i < walk.nr; i++) {
+		for (i = 0; i < walk.found.nr_runs; i++) {
 			const struct vbb_range *run = &walk.runs[i];
 			u64 end = run->pfn + run->nr_pages;
 
