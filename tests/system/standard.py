@@ -302,7 +302,9 @@ def oom_silent(rig, driver):
     device = begin(rig, driver, [F_DEFLATE_ON_OOM, F_MUST_TELL_HOST])
     nr = inflate_leaving(rig, 160)
     device.held.add("deflate")
-    rig.guest.use(300, timeout=rig.timeout)
+    if rig.guest.use(300, timeout=rig.timeout):
+        # User Mode Linux's console may be behind where much is said at a time.
+        rig.guest.wait_line("Out of memory: Killed", 0, rig.timeout)
     rig.lives()
     device.release()
     reach(rig, nr)
