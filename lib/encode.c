@@ -314,9 +314,11 @@ static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 n
 				vbb_enc_bitmap_fill(e, 0, bit / 64);
 			continue;
 		}
-		/* full words; the last one stays in hand, which a run to come may share */
-		if (nr > 128 && !bit && !e->word)
+		/* full words, of which the one in hand is one; the last a run to come may share */
+		if (nr > 128 && !bit) {
+			e->word = 0;
 			n = 64 * vbb_enc_bitmap_fill(e, ~(vbb_u64)0, (nr - 1) / 64);
+		}
 		if (!n) {
 			n = nr < 64 - bit ? nr : 64 - bit;
 			e->word |= vbb_mask64((vbb_u32)bit, (vbb_u32)n);
@@ -345,7 +347,7 @@ static inline void vbb_enc_add_run(struct vbb_enc *e, struct vbb_range r, vbb_u3
 	/*@ assert vbb_whole(unit + nr, order); */
 	e->msg.nr_pages = vbb_add(e->msg.nr_pages, r.nr_pages);
 	/* most of many runs lie in the word in hand */
-	if (bit < 64 && nr && nr <= 64 - bit)
+	if (bit < 64 && vbb_sub(nr, 1) < 64 - bit)
 		e->word |= vbb_mask64((vbb_u32)bit, (vbb_u32)nr);
 	else
 		vbb_enc_bitmap_add(e, unit, nr);
