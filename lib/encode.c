@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later OR BSD-3-Clause
-/* Pages and numbers to messages. What records a message has is decided in plan.c. */
-#include "plan.h"
+/*
+ * Pages and numbers to messages: what is held back, and when it is written. What records a message
+ * has is decided in plan.c; write.c writes them.
+ */
+#include "write.h"
 
 enum {
 	STATE_BAD,	/* the configuration is no good */
@@ -8,33 +11,10 @@ enum {
 	STATE_OPEN,	/* in a message */
 };
 
-#ifdef __FRAMAC__
-#include "proof/encode.h"
-#endif
-
-/* Number by number: some compilers call memcpy() for all at once. */
-/*@ requires \valid(to) && \valid_read(from) && \separated(to, from);
-  @ assigns *to;
-  @ ensures *to == \old(*from);
+/*@ predicate vbb_enc_ok(struct vbb_enc e) =
+  @   e.state <= STATE_OPEN && (e.state == STATE_OPEN ==> vbb_enc_open(e)) &&
+  @   (e.state != STATE_BAD ==> vbb_enc_cfg_ok(e.cfg));
   @*/
-static void vbb_cur_copy(struct vbb_cur *to, const struct vbb_cur *from)
-{
-	to->seg = from->seg;
-	to->nr_segs = from->nr_segs;
-	to->idx = from->idx;
-	to->off = from->off;
-	to->left = from->left;
-}
-
-/* How much of the payload is still free, bytes */
-/*@ requires \valid_read(e) && e->len <= e->len_max;
-  @ assigns \nothing;
-  @ ensures \result == e->len_max - e->len;
-  @*/
-static vbb_u64 vbb_enc_room(const struct vbb_enc *e)
-{
-	return e->len_max - e->len;
-}
 
 /* Cut a run's front off. */
 /*@ requires \valid(r) && r->pfn + r->nr_pages <= 0x8000000000000000 && nr_pages <= r->nr_pages;
@@ -45,503 +25,6 @@ static void vbb_run_cut(struct vbb_range *r, vbb_u64 nr_pages)
 {
 	r->pfn += nr_pages;
 	r->nr_pages -= nr_pages;
-}
-
-/* The caller has seen that there is room. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
-  @ assigns VBB_ENC_POS_OF(e);
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures len: e->len == \old(e->len) + 8 && e->cur.left == \old(e->cur.left) - 8;
-  @*/
-static void vbb_enc_store64(struct vbb_enc *e, vbb_u64 v)
-{
-	vbb_cur_store64(&e->cur, v);
-	e->len += 8;
-}
-
-/* Write the word in hand. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
-  @ requires VBB_ENC_WORD_OK(e);
-  @ assigns VBB_ENC_POS_OF(e);
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures len: e->len == \old(e->len) + 8 && e->cur.left == \old(e->cur.left) - 8;
-  @*/
-static void vbb_enc_store_word(struct vbb_enc *e)
-{
-	vbb_enc_store64(e, e->word);
-}
-
-/* Has a BITMAP message a first word? It has a bit set as soon as there is one. */
-/*@ requires \valid_read(e);
-  @ assigns \nothing;
-  @ ensures \result != 0 <==> e->len != 0 || e->word != 0;
-  @*/
-static bool vbb_enc_begun(const struct vbb_enc *e)
-{
-	return e->len || e->word;
-}
-
-/* Begin a bitmap whose bit 0 is unit; the words follow as runs are added. */
-/*@ requires \valid(e);
-  @ assigns e->word_unit, e->word;
-  @ ensures e->word_unit == unit && e->word == 0;
-  @*/
-static void vbb_enc_bitmap_open(struct vbb_enc *e, vbb_u64 unit)
-{
-	e->word_unit = unit;
-	e->word = 0;
-}
-
-/* A record's first word */
-/*@ requires vbb_rec_accepted(pfn, order, code);
-  @ assigns \nothing;
-  @ ensures vbb_pfn_of(\result) == pfn;
-  @ ensures vbb_order_of(\result) == order;
-  @ ensures vbb_code_of(\result) == code;
-  @*/
-static vbb_u64 vbb_rec_word(vbb_u64 pfn, vbb_u32 order, vbb_u32 code)
-{
-	vbb_u64 rec = pfn + vbb_shl(order, VIRTIO_BALLOON_REC_ORDER_SHIFT) +
-		      vbb_shl(code, VIRTIO_BALLOON_REC_CODE_SHIFT);
-
-	/*@ assert rec == pfn + 0x10000000000000 * (order + 0x40 * code); */
-	/*@ assert rec / 0x10000000000000 == order + 0x40 * code; */
-	return rec;
-}
-
-/* Write it. The caller has seen that there is room. */
-/*@ requires \valid(cur) && vbb_cur_ok(*cur) && vbb_writable(cur->seg, cur->nr_segs);
-  @ requires cur->left >= 8 && vbb_rec_accepted(pfn, order, code);
-  @ assigns cur->idx, cur->off, cur->left;
-  @ ensures vbb_cur_ok(*cur);
-  @ ensures left: cur->left == \old(cur->left) - 8;
-  @ ensures pos: vbb_pos(*cur) == \old(vbb_pos(*cur)) + 8;
-  @*/
-static void vbb_enc_store_rec(struct vbb_cur *cur, vbb_u64 pfn, vbb_u32 order, vbb_u32 code)
-{
-	vbb_cur_store64(cur, vbb_rec_word(pfn, order, code));
-}
-
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
-  @ requires vbb_rec_accepted(pfn, order, VIRTIO_BALLOON_REC_BLOCK);
-  @ requires vbb_pages_accepted(pfn, vbb_two(order), vbb_limit);
-  @ assigns VBB_ENC_POS_OF(e), e->msg.nr_blocks;
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures len: e->len == \old(e->len) + 8 + vbb_rec_rest(VIRTIO_BALLOON_REC_BLOCK);
-  @*/
-static void vbb_enc_store_block(struct vbb_enc *e, vbb_u64 pfn, vbb_u32 order)
-{
-	e->msg.nr_blocks = vbb_add(e->msg.nr_blocks, 1);
-	e->len += 8;
-	vbb_enc_store_rec(&e->cur, pfn, order, VIRTIO_BALLOON_REC_BLOCK);
-}
-
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 16;
-  @ requires vbb_rec_accepted(pfn, 0, VIRTIO_BALLOON_REC_EXTENT);
-  @ requires vbb_pages_accepted(pfn, nr_pages, vbb_limit);
-  @ assigns VBB_ENC_POS_OF(e), e->msg.nr_extents;
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures len: e->len == \old(e->len) + 8 + vbb_rec_rest(VIRTIO_BALLOON_REC_EXTENT);
-  @*/
-static void vbb_enc_store_extent(struct vbb_enc *e, vbb_u64 pfn, vbb_u64 nr_pages)
-{
-	e->msg.nr_extents = vbb_add(e->msg.nr_extents, 1);
-	e->len += 8;
-	vbb_enc_store_rec(&e->cur, pfn, 0, VIRTIO_BALLOON_REC_EXTENT);
-	vbb_enc_store64(e, nr_pages);
-}
-
-/* Begin a record with a bitmap. How many words it has is written at its end. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 16 &&
-  @   e->rec_order <= 51 && unit <= VBB_PFN_END && unit * vbb_two(e->rec_order) < VBB_PFN_END;
-  @ assigns VBB_ENC_POS_OF(e), e->word_unit, e->word, e->msg.nr_bitmaps, e->rec, e->rec_pfn,
-  @   e->rec_words;
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures len: e->len == \old(e->len) + 8;
-  @ ensures in: vbb_enc_rec_ok(VBB_ENC_REC(e), e->cur);
-  @ ensures place: vbb_enc_place_ok(e->rec_pfn, e->rec_order, e->rec_words, e->word_unit);
-  @ ensures word: e->word_unit == unit <= VBB_PFN_END && e->word == 0;
-  @*/
-static void vbb_enc_rec_open(struct vbb_enc *e, vbb_u64 unit)
-{
-	e->msg.nr_bitmaps = vbb_add(e->msg.nr_bitmaps, 1);
-	vbb_cur_copy(&e->rec, &e->cur);
-	e->rec_pfn = vbb_shl(unit, e->rec_order);
-	e->rec_words = 1;
-	vbb_enc_store64(e, 0);
-	vbb_enc_bitmap_open(e, unit);
-}
-
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 8;
-  @ requires vbb_enc_rec_ok(VBB_ENC_REC(e), e->cur) && VBB_ENC_WORD_OK(e);
-  @ assigns VBB_ENC_POS_OF(e), e->last;
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures len: e->len == \old(e->len) + 8;
-  @ ensures rec: vbb_enc_rec_ok(VBB_ENC_REC(e), e->last);
-  @ ensures last: vbb_enc_last_ok(e->last, e->cur, e->len);
-  @*/
-static void vbb_enc_rec_close(struct vbb_enc *e)
-{
-	struct vbb_cur rec;
-
-	vbb_cur_copy(&rec, &e->rec);
-	vbb_cur_copy(&e->last, &e->cur);
-	vbb_enc_store_word(e);
-	vbb_enc_store_rec(&rec, e->rec_pfn, e->rec_order, e->rec_words);
-}
-
-/* Begin a bitmap at unit, or go on in the last record: where its last word reaches unit. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && e->len_max - e->len >= 16;
-  @ requires e->format == VBB_FMT_RECORDS && order <= 51 && unit <= VBB_PFN_END &&
-  @   unit * vbb_two(order) < VBB_PFN_END;
-  @ requires VBB_ENC_LAST_REC(e);
-  @ assigns e->cur, e->len, e->word_unit, e->word, e->msg.nr_bitmaps, e->rec, e->rec_order,
-  @   e->rec_pfn, e->rec_words;
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures seg: e->cur.seg == \old(e->cur.seg) && e->cur.nr_segs == \old(e->cur.nr_segs);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures in: VBB_ENC_IN_BITMAP(e) && e->rec_order == order;
-  @*/
-static void vbb_enc_rec_begin(struct vbb_enc *e, vbb_u64 unit, vbb_u32 order)
-{
-	if (e->rec_words && e->rec_order == order && unit >= e->word_unit &&
-	    unit - e->word_unit <= 64) {
-		vbb_cur_copy(&e->cur, &e->last);
-		e->len -= 8;
-		return;
-	}
-	e->rec_order = order;
-	vbb_enc_rec_open(e, unit);
-}
-
-/* The word in hand is all known, and unit lies behind it. False where there is no room to go on. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ requires VBB_ENC_IN_BITMAP(e) && unit <= VBB_PFN_END &&
-  @   vbb_whole(unit + 1, vbb_enc_order(e->format, e->rec_order));
-  @ assigns VBB_ENC_BITMAP_OF(e);
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures in: VBB_ENC_IN_BITMAP(e);
-  @ ensures on: \result != 0 ==> e->len > \old(e->len) && e->word == 0;
-  @*/
-static inline bool vbb_enc_bitmap_turn(struct vbb_enc *e, vbb_u64 unit)
-{
-	bool full = e->format == VBB_FMT_RECORDS && e->rec_words == VIRTIO_BALLOON_REC_BITMAP_MAX;
-
-	if (vbb_enc_room(e) < (full ? 24 : 16))
-		return false;
-	if (full) {
-		vbb_enc_rec_close(e);
-		vbb_enc_rec_open(e, unit);
-		return true;
-	}
-	e->rec_words++;
-	vbb_enc_store_word(e);
-	vbb_enc_bitmap_open(e, vbb_add(e->word_unit, 64));
-	/*@ assert next: e->word_unit == \at(e->word_unit, Pre) + 64; */
-	/*@ assert place: e->format == VBB_FMT_RECORDS ==>
-	  @   vbb_enc_place_ok(e->rec_pfn, e->rec_order, e->rec_words, e->word_unit); */
-	return true;
-}
-
-/*
- * The word in hand is empty. Write words that are all v in its place, nr at most, while there is
- * room to go on in the same bitmap. How many?
- */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ requires VBB_ENC_IN_BITMAP(e) && e->word == 0;
-  @ requires v != 0 ==> vbb_whole(e->word_unit + 64 * nr, vbb_enc_order(e->format, e->rec_order));
-  @ assigns VBB_ENC_POS_OF(e), e->word_unit, e->rec_words;
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures in: VBB_ENC_IN_BITMAP(e);
-  @ ensures few: 0 <= \result <= nr && e->word_unit == \old(e->word_unit) + 64 * \result;
-  @ ensures len: e->len == \old(e->len) + 8 * \result;
-  @*/
-static __attribute__((__noinline__)) vbb_u64 vbb_enc_bitmap_fill(struct vbb_enc *e, vbb_u64 v,
-								    vbb_u64 nr)
-{
-	nr = vbb_min(nr, vbb_enc_room(e) / 8 - 1);
-	if (e->format == VBB_FMT_RECORDS)
-		nr = vbb_min(nr, VIRTIO_BALLOON_REC_BITMAP_MAX - e->rec_words);
-	if (!nr)
-		return 0;
-	vbb_cur_fill64(&e->cur, v, nr);
-	e->len += 8 * nr;
-	e->rec_words += (vbb_u32)nr;
-	e->word_unit += 64 * nr;
-	return nr;
-}
-
-/* Add [unit, unit + nr) to the bitmap in hand, at or behind its next word. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && unit + nr <= VBB_PFN_END;
-  @ requires VBB_ENC_IN_BITMAP(e) && vbb_whole(unit + nr, vbb_enc_order(e->format, e->rec_order));
-  @ assigns VBB_ENC_BITMAP_OF(e);
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures in: VBB_ENC_IN_BITMAP(e);
-  @*/
-static inline void vbb_enc_bitmap_add(struct vbb_enc *e, vbb_u64 unit, vbb_u64 nr)
-{
-	/*@ loop invariant unit + nr == \at(unit + nr, Pre);
-	  @ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
-	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
-	  @ loop invariant in: VBB_ENC_IN_BITMAP(e);
-	  @ loop assigns unit, nr, VBB_ENC_BITMAP_OF(e);
-	  @ loop variant nr + (e->len_max - e->len);
-	  @*/
-	while (nr) {
-		vbb_u64 bit = vbb_sub(unit, e->word_unit), n = 0;
-
-		if (bit > 63) {
-			if (!vbb_enc_bitmap_turn(e, unit))
-				return;
-			bit = vbb_sub(unit, e->word_unit);
-			if (bit > 63)
-				vbb_enc_bitmap_fill(e, 0, bit / 64);
-			continue;
-		}
-		/* full words, of which the one in hand is one; the last a run to come may share */
-		if (nr > 128 && !bit) {
-			e->word = 0;
-			n = 64 * vbb_enc_bitmap_fill(e, ~(vbb_u64)0, (nr - 1) / 64);
-		}
-		if (!n) {
-			n = nr < 64 - bit ? nr : 64 - bit;
-			e->word |= vbb_mask64((vbb_u32)bit, (vbb_u32)n);
-		}
-		unit += n;
-		nr -= n;
-	}
-}
-
-/* Add a run to the bitmap in hand, whose units have that order. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_below(r);
-  @ requires VBB_ENC_IN_BITMAP(e) && order == vbb_enc_order(e->format, e->rec_order) <= 51;
-  @ assigns VBB_ENC_POS_OF(e), e->word_unit, e->word, e->msg, e->rec, e->rec_pfn, e->rec_words,
-  @   e->last;
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures in: VBB_ENC_IN_BITMAP(e);
-  @*/
-static inline void vbb_enc_add_run(struct vbb_enc *e, struct vbb_range r, vbb_u32 order)
-{
-	vbb_u64 unit = vbb_shr(r.pfn, order), nr = vbb_shr(r.nr_pages, order);
-	vbb_u64 bit = vbb_sub(unit, e->word_unit);
-
-	/*@ assert (unit + nr) * vbb_two(order) <= vbb_limit; */
-	/*@ assert vbb_whole(unit + nr, order); */
-	e->msg.nr_pages = vbb_add(e->msg.nr_pages, r.nr_pages);
-	/* most of many runs lie in the word in hand */
-	if (bit < 64 && vbb_sub(nr, 1) < 64 - bit)
-		e->word |= vbb_mask64((vbb_u32)bit, (vbb_u32)nr);
-	else
-		vbb_enc_bitmap_add(e, unit, nr);
-}
-
-/* The plan has promised that what it names finds room; it is asked for where that matters. */
-/*@ requires \valid_read(e) && \valid_read(rec) && \separated(e, rec) && vbb_rec_ok(*rec);
-  @ requires e->len <= e->len_max;
-  @ assigns \nothing;
-  @ ensures \result != 0 ==> e->len_max - e->len >= (rec->nr_words != 0 ? 16 : 8);
-  @ ensures \result != 0 && rec->nr_words == 0 && !vbb_block(rec->pfn, rec->nr_pages) ==>
-  @   e->len_max - e->len >= 16;
-  @*/
-static bool vbb_enc_has_room(const struct vbb_enc *e, const struct vbb_rec *rec)
-{
-	return vbb_enc_room(e) >= (rec->nr_words ? 16 : 8 * vbb_rec_words(rec));
-}
-
-/* Write the runs held back as one bitmap; not those apart. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan);
-  @ requires e->format == VBB_FMT_RECORDS && vbb_one_ok(e->plan);
-  @ requires VBB_ENC_LAST_REC(e);
-  @ assigns VBB_ENC_RECORDS_OF(e);
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures seg: e->cur.seg == \old(e->cur.seg) && e->cur.nr_segs == \old(e->cur.nr_segs);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures any: VBB_ENC_LAST_REC(e);
-  @*/
-static void vbb_enc_flush_one(struct vbb_enc *e)
-{
-	const vbb_u32 order = e->plan.order;
-	size_t i;
-
-	if (vbb_enc_room(e) < 16)
-		return;
-	vbb_enc_rec_begin(e, vbb_shr(e->plan.one_pfn, order), order);
-	/*@ loop invariant 0 <= i <= e->plan.nr_runs;
-	  @ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
-	  @ loop invariant seg: e->cur.seg == \at(e->cur.seg, Pre) &&
-	  @   e->cur.nr_segs == \at(e->cur.nr_segs, Pre);
-	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
-	  @ loop invariant in: VBB_ENC_IN_BITMAP(e);
-	  @ loop assigns i, VBB_ENC_POS_OF(e), e->word_unit, e->word, e->msg, e->rec, e->rec_pfn,
-	  @   e->rec_words, e->last;
-	  @ loop variant e->plan.nr_runs - i;
-	  @*/
-	for (i = 0; i < e->plan.nr_runs; i++)
-		if (!vbb_plan_is_apart(&e->plan, i))
-			vbb_enc_add_run(e, e->plan.run[i], order);
-	vbb_enc_rec_close(e);
-}
-
-/* Write each of the runs held back as a record of its own; not those apart. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan);
-  @ requires e->format == VBB_FMT_RECORDS;
-  @ assigns VBB_ENC_POS_OF(e), e->rec_words, e->msg;
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures any: e->rec_words == 0;
-  @*/
-static void vbb_enc_flush_alone(struct vbb_enc *e)
-{
-	size_t i;
-
-	e->rec_words = 0;
-	/*@ loop invariant 0 <= i <= e->plan.nr_runs;
-	  @ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
-	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
-	  @ loop assigns i, VBB_ENC_POS_OF(e), e->msg;
-	  @ loop variant e->plan.nr_runs - i;
-	  @*/
-	for (i = 0; i < e->plan.nr_runs; i++) {
-		const struct vbb_range r = e->plan.run[i];
-
-		if (vbb_plan_is_apart(&e->plan, i))
-			continue;
-		if (vbb_run_is_block(&r) && vbb_enc_room(e) >= 8)
-			vbb_enc_store_block(e, r.pfn, vbb_ctz64(r.nr_pages));
-		else if (vbb_enc_room(e) >= 16)
-			vbb_enc_store_extent(e, r.pfn, r.nr_pages);
-		else
-			break;
-		e->msg.nr_pages = vbb_add(e->msg.nr_pages, r.nr_pages);
-	}
-}
-
-/* Write the runs held back as records. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan);
-  @ requires e->format == VBB_FMT_RECORDS && vbb_counted(e->plan);
-  @ requires VBB_ENC_LAST_REC(e);
-  @ assigns VBB_ENC_RECORDS_OF(e), e->nr_words, e->plan;
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures seg: e->cur.seg == \old(e->cur.seg) && e->cur.nr_segs == \old(e->cur.nr_segs);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures any: VBB_ENC_LAST_REC(e);
-  @ ensures none: e->plan.nr_runs == 0 && e->plan.late_sum.nr_words == 0 && e->nr_words == 0;
-  @ ensures plan: vbb_plan_ok(e->plan);
-  @*/
-static void vbb_enc_flush_records(struct vbb_enc *e)
-{
-	struct vbb_rec rec;
-	struct vbb_range r;
-
-	if (e->plan.kind == VBB_PLAN_ONE)
-		vbb_enc_flush_one(e);
-	else if (e->plan.kind == VBB_PLAN_ALONE)
-		vbb_enc_flush_alone(e);
-	vbb_plan_start(&e->plan);
-	/*@ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
-	  @ loop invariant seg: e->cur.seg == \at(e->cur.seg, Pre) &&
-	  @   e->cur.nr_segs == \at(e->cur.nr_segs, Pre);
-	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
-	  @ loop invariant any: VBB_ENC_LAST_REC(e);
-	  @ loop invariant plan: vbb_plan_ok(e->plan);
-	  @ loop invariant given: vbb_given(e->plan) && vbb_between(e->plan);
-	  @ loop assigns rec, r, VBB_ENC_RECORDS_OF(e), e->plan;
-	  @ loop variant vbb_records_left(e->plan);
-	  @*/
-	while (vbb_plan_next(&e->plan, &rec) && vbb_enc_has_room(e, &rec)) {
-		e->msg.nr_pages = vbb_add(e->msg.nr_pages, rec.nr_pages);
-		if (rec.nr_words) {
-			vbb_enc_rec_begin(e, vbb_shr(rec.pfn, rec.order), rec.order);
-			/*@ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-			  @ loop invariant pos: vbb_pos(e->cur) - e->len ==
-			  @   \at(vbb_pos(e->cur) - e->len, Pre);
-			  @ loop invariant seg: e->cur.seg == \at(e->cur.seg, Pre) &&
-			  @   e->cur.nr_segs == \at(e->cur.nr_segs, Pre);
-			  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
-			  @ loop invariant in: VBB_ENC_IN_BITMAP(e);
-			  @ loop invariant plan: vbb_plan_ok(e->plan);
-			  @ loop invariant given: vbb_given(e->plan) && vbb_in_bitmap(e->plan);
-			  @ loop invariant left: 0 <= vbb_records_left(e->plan) <=
-			  @   \at(vbb_records_left(e->plan), LoopEntry);
-			  @ loop assigns r, VBB_ENC_POS_OF(e), e->word_unit, e->word, e->msg,
-			  @   e->rec, e->rec_pfn, e->rec_words, e->last, e->plan;
-			  @ loop variant vbb_runs_left(e->plan);
-			  @*/
-			while (vbb_plan_next_run(&e->plan, &r))
-				vbb_enc_add_run(e, r, rec.order);
-			vbb_enc_rec_close(e);
-			continue;
-		}
-		e->rec_words = 0;
-		if (vbb_rec_words(&rec) == 1)
-			vbb_enc_store_block(e, rec.pfn, rec.order);
-		else
-			vbb_enc_store_extent(e, rec.pfn, rec.nr_pages);
-	}
-	vbb_plan_clear(&e->plan);
-	e->nr_words = 0;
-}
-
-/* Write the first of the runs held back into the bitmap, but for its last word. */
-/*@ requires \valid(e) && vbb_enc_buf(e->cur, e->len, e->len_max) && vbb_plan_ok(e->plan) &&
-  @   nr <= e->plan.nr_runs;
-  @ requires e->format == VBB_FMT_BITMAP && e->start_pfn < VBB_PFN_END;
-  @ requires VBB_ENC_IN_BITMAP(e);
-  @ assigns VBB_ENC_POS_OF(e), e->word_unit, e->word, e->rec_words, e->rec_pfn, e->rec, e->last,
-  @   e->msg, e->start_pfn, e->plan.nr_runs, VBB_ENC_HELD_OF(e);
-  @ ensures buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-  @ ensures pos: vbb_pos(e->cur) - e->len == \old(vbb_pos(e->cur) - e->len);
-  @ ensures words: \old(e->len) % 8 == 0 ==> e->len % 8 == 0;
-  @ ensures in: VBB_ENC_IN_BITMAP(e);
-  @ ensures start: e->start_pfn < VBB_PFN_END;
-  @ ensures plan: vbb_plan_ok(e->plan) && e->plan.nr_runs == \old(e->plan.nr_runs) - nr;
-  @*/
-static void vbb_enc_flush_bitmap(struct vbb_enc *e, size_t nr)
-{
-	size_t i;
-
-	/*@ loop invariant 0 <= i <= nr;
-	  @ loop invariant buf: vbb_enc_buf(e->cur, e->len, e->len_max);
-	  @ loop invariant pos: vbb_pos(e->cur) - e->len == \at(vbb_pos(e->cur) - e->len, Pre);
-	  @ loop invariant words: \at(e->len, Pre) % 8 == 0 ==> e->len % 8 == 0;
-	  @ loop invariant in: VBB_ENC_IN_BITMAP(e);
-	  @ loop invariant start: e->start_pfn < VBB_PFN_END;
-	  @ loop assigns i, VBB_ENC_POS_OF(e), e->word_unit, e->word, e->rec_words, e->rec_pfn,
-	  @   e->rec, e->last, e->msg, e->start_pfn;
-	  @ loop variant nr - i;
-	  @*/
-	for (i = 0; i < nr; i++) {
-		if (!vbb_enc_begun(e)) {
-			e->start_pfn = vbb_align_down(e->plan.run[i].pfn, 6);
-			vbb_enc_bitmap_open(e, e->start_pfn);
-		}
-		vbb_enc_add_run(e, e->plan.run[i], 0);
-	}
-	vbb_plan_drop(&e->plan, nr);
 }
 
 /* Words that the runs held back take as one bitmap */
@@ -558,12 +41,12 @@ static vbb_u64 vbb_enc_bitmap_words(const struct vbb_plan *p)
  * Not for BITMAP before as many runs were taken as VBB_ENC_BOUND() promises, since after that a
  * message takes no runs from far away.
  */
-/*@ requires \valid(e) && vbb_enc_open(*e) && e->plan.nr_runs >= 1;
+/*@ requires \valid(e) && vbb_enc_open(*e) && e->plan.nr_runs >= (end != 0 ? 1 : 2);
   @ assigns VBB_ENC_OPEN_OF(e);
   @ ensures open: vbb_enc_open(*e);
   @ ensures format: e->format == VBB_FMT_BITMAP || e->format == VBB_FMT_RECORDS;
   @ ensures all: end != 0 ==> e->plan.nr_runs == 0;
-  @ ensures less: \old(e->plan.nr_runs) >= 2 ==> e->plan.nr_runs < \old(e->plan.nr_runs);
+  @ ensures less: e->plan.nr_runs < \old(e->plan.nr_runs);
   @ ensures late: e->plan.late_sum.nr_words == 0 ||
   @   e->plan.late_sum.nr_words == \old(e->plan.late_sum.nr_words);
   @*/
@@ -588,9 +71,9 @@ static void vbb_enc_flush(struct vbb_enc *e, bool end)
 			e->format = VBB_FMT_RECORDS;
 	}
 	if (e->format == VBB_FMT_RECORDS)
-		vbb_enc_flush_records(e);
+		vbb_write_records(e);
 	else
-		vbb_enc_flush_bitmap(e, end ? e->plan.nr_runs : e->plan.nr_runs / 2);
+		vbb_write_bitmap(e, end ? e->plan.nr_runs : e->plan.nr_runs / 2);
 }
 
 /* Will the runs held back, and one more, surely find room? */
@@ -684,7 +167,7 @@ static int vbb_enc_put_records(struct vbb_enc *e, struct vbb_range *r)
   @*/
 static int vbb_enc_put_pages(struct vbb_enc *e, struct vbb_range *r)
 {
-	bool begun = vbb_enc_begun(e);
+	bool begun = e->len;
 	vbb_u64 pfn, end;
 	struct vbb_range part;
 
@@ -744,7 +227,7 @@ static int vbb_enc_put_pfns(struct vbb_enc *e, struct vbb_range *r)
   @*/
 static vbb_u64 vbb_enc_end(const struct vbb_enc *e)
 {
-	vbb_u64 pfn = vbb_enc_begun(e) ? e->start_pfn : e->plan.run[0].pfn;
+	vbb_u64 pfn = e->len ? e->start_pfn : e->plan.run[0].pfn;
 
 	return vbb_align_down(pfn, 6) + 8 * e->len_max;
 }

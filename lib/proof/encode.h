@@ -92,7 +92,4 @@
   @   (e.format == VBB_FMT_AUTO ==> e.rec_words == 0 && e.len == 0 && e.word == 0) &&
   @   vbb_enc_last_rec(e.format, e.rec, e.rec_pfn, e.rec_order, e.rec_words, e.last, e.cur, e.len,
   @     e.word_unit, e.word);
-  @ predicate vbb_enc_ok(struct vbb_enc e) =
-  @   e.state <= STATE_OPEN && (e.state == STATE_OPEN ==> vbb_enc_open(e)) &&
-  @   (e.state != STATE_BAD ==> vbb_enc_cfg_ok(e.cfg));
   @*/
