@@ -365,16 +365,16 @@ static void vbb_enc_add_runs(struct vbb_enc *e, size_t nr, vbb_u32 order, bool a
 
 		if (!all && vbb_plan_is_apart(&e->plan, i))
 			continue;
-		if (bit < 64 && vbb_sub(nr_units, 1) < 64 - bit) {
-			/*@ assert (unit + nr_units) * vbb_two(order) <= vbb_limit; */
-			/*@ assert vbb_whole(unit + nr_units, order); */
-			nr_pages = vbb_add(nr_pages, r.nr_pages);
-			word |= vbb_mask64((vbb_u32)bit, (vbb_u32)nr_units);
+		if (bit > 63 || vbb_sub(nr_units, 1) >= 64 - bit) {
+			e->word = word;
+			vbb_enc_add_run(e, r, order);
+			word = e->word;
 			continue;
 		}
-		e->word = word;
-		vbb_enc_add_run(e, r, order);
-		word = e->word;
+		/*@ assert (unit + nr_units) * vbb_two(order) <= vbb_limit; */
+		/*@ assert vbb_whole(unit + nr_units, order); */
+		nr_pages = vbb_add(nr_pages, r.nr_pages);
+		word |= vbb_mask64((vbb_u32)bit, (vbb_u32)nr_units);
 	}
 	e->word = word;
 	e->msg.nr_pages = vbb_add(e->msg.nr_pages, nr_pages);

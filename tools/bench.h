@@ -10,9 +10,11 @@
 
 /**
  * struct vbb_bench_set - pages to be encoded, and how far they are
+ *
+ * In a cache line of its own: where what is left lies across two, a bare loop takes ten times as long.
  */
 struct vbb_bench_set {
-	const struct vbb_range *run;	/* ascending, apart from each other */
+	_Alignas(64) const struct vbb_range *run;	/* ascending, apart from each other */
 	size_t nr;			/* how many */
 	size_t i;			/* the next one */
 	struct vbb_range rest;		/* what is left of the one before it; empty at first */
