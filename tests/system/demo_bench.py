@@ -105,8 +105,9 @@ TAKES = {
     "dense": ("no run that goes on in the next word: the last of each waits until that is loaded.", ("find-next-bit",)),
     "plan": ("no search: the plan looks for the fewest records over all orders of blocks, since it has promised few bytes.",
              ("quick", "bare-records", "find-next-bit")),
-    "quick": ("no choice that a processor cannot foresee, of a block or an extent, and none held back: these are, so that runs may come"
-              " in any order, and what is taken finds room.", ("bare-records", "find-next-bit")),
+    "quick": ("none held back: runs are, so that they may come in any order, and what is taken finds room. And no"
+              " bitmap: in which of its words a run of random length ends, no processor can foresee.",
+              ("bare-records", "find-next-bit")),
     "bitmap": ("no empty words: where runs are far apart, a bitmap's time goes into them, as in the bare loop that writes the same.",
                ("find-next-bit",)),
     "other": ("no search, as above.", ("quick",)),
