@@ -11,7 +11,8 @@
 /**
  * struct vbb_bench_set - pages to be encoded, and how far they are
  *
- * In a cache line of its own: where what is left lies across two, a bare loop takes ten times as long.
+ * In a cache line of its own: where what is left lies across two, a bare loop takes ten times as
+ * long.
  */
 struct vbb_bench_set {
 	_Alignas(64) const struct vbb_range *run;	/* ascending, apart from each other */
