@@ -44,8 +44,8 @@ static void vbb_enc_store_rec(struct vbb_cur *cur, vbb_u64 pfn, vbb_u32 order, v
 }
 
 /*
- * The first word of a run's record: a block's, or an extent's. Without a condition, since which of
- * the two a run is no processor can foresee.
+ * The first word of a run's record: a block's, whose code is 0, or an extent's. Without a
+ * condition, since which of the two a run is no processor can foresee.
  */
 /*@ requires \valid_read(r) && vbb_run_ok(*r);
   @ requires extent <= 1 && (extent != 0 <==> !vbb_block(r->pfn, r->nr_pages));
